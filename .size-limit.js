@@ -15,9 +15,9 @@ const OVER_REST = "export { connectUpstash } from 'millrace/upstash';"
 const POLLER = `export { createPoller } from 'millrace'; ${DEFINE} ${OVER_TCP}`
 
 const FUNCTIONS = {
-  'a poller over TCP': [POLLER, '193.1 KB'],
-  'a claimer over TCP': [`export { createClaimer } from 'millrace'; ${DEFINE} ${OVER_TCP}`, '196.8 KB'],
-  'a poller over REST': [`export { createPoller } from 'millrace'; ${DEFINE} ${OVER_REST}`, '166.6 KB'],
+  'a poller over TCP': [POLLER, '190.2 KB'],
+  'a claimer over TCP': [`export { createClaimer } from 'millrace'; ${DEFINE} ${OVER_TCP}`, '195 KB'],
+  'a poller over REST': [`export { createPoller } from 'millrace'; ${DEFINE} ${OVER_REST}`, '163.7 KB'],
   'a publisher over TCP': [`export { createPublisher, defineEvent } from 'millrace'; ${OVER_TCP}`, '119 KB'],
   'a janitor over TCP, with s3Archive()': [
     `export { createJanitor } from 'millrace/janitor'; export { s3Archive } from 'millrace/archive-s3'; ${OVER_TCP}`,
@@ -27,8 +27,8 @@ const FUNCTIONS = {
 
 /** To a poller over TCP. */
 const FEATURES = {
-  'definePolicy()': ["export { definePolicy } from 'millrace'", '18.7 KB'],
-  'idempotent()': ["export { idempotent } from 'millrace'", '24 KB'],
+  'definePolicy()': ["export { definePolicy } from 'millrace'", '21.6 KB'],
+  'idempotent()': ["export { idempotent } from 'millrace'", '26.9 KB'],
   'circuitBreaker()': ["export { circuitBreaker } from 'millrace'", '44.9 KB'],
   'rateLimit()': ["export { rateLimit } from 'millrace'", '45.7 KB'],
   'concurrencyLimit()': ["export { concurrencyLimit } from 'millrace'", '45.8 KB'],

@@ -4,10 +4,9 @@ import { Bulkheads } from './bulkheads.ts'
 import { EarliestDeadlineTimer } from './earliest-deadline-timer.ts'
 import { hasOutcome } from './entry-in-hand.ts'
 import { Gatherings } from './gatherings.ts'
-import { HeldJobs } from './held-jobs.ts'
 import type { Job } from './job.ts'
 import { NextFill } from './next-fill.ts'
-import { PolicyDecisions } from './policy-decisions.ts'
+import type { JobsOfPolicies, PoolOfPolicies } from './policy-engine.ts'
 import { RunningCall } from './running-call.ts'
 import { Waiters } from './waiters.ts'
 
@@ -31,12 +30,8 @@ export class CallPool {
   /** Jobs that no worker has taken yet: the queue from `#next` on. */
   #queue: readonly Job[] = []
   #next = 0
-  readonly #held = new HeldJobs()
-  readonly #decisions = new PolicyDecisions(
-    this.#held,
-    () => this.#queue.slice(this.#next),
-    () => this.#open--,
-  )
+  /** There once a job came whose run has policies. */
+  #held: JobsOfPolicies | undefined
   /** Jobs without an outcome. */
   #open = 0
   /**
@@ -93,12 +88,12 @@ export class CallPool {
 
   /** Jobs that count for how many more may come: all but what policies hold back, of which a few dozen may wait. */
   get load(): number {
-    return this.#open - Math.min(this.#held.all.length, MOST_HELD)
+    return this.#open - Math.min(this.#held?.count ?? 0, MOST_HELD)
   }
 
   /** Policies hold some back. */
   get isHolding(): boolean {
-    return this.#held.all.length > 0
+    return (this.#held?.count ?? 0) > 0
   }
 
   /** Events wait for others, and for nothing else. */
@@ -110,17 +105,23 @@ export class CallPool {
     this.#queue = this.queued === 0 ? jobs : [...this.#queue.slice(this.#next), ...jobs]
     this.#next = 0
     this.#open += jobs.length
-    const policies = jobs[0]?.run.policies
-    // not at once: whoever calls it is one that is being asked
-    if (policies) {
-      policies.resume = () => queueMicrotask(() => this.fill())
-      policies.room = (route) => Math.max(0, Math.min(this.atOnce - this.#running, this.#bulkheads.roomOf(route)))
-      const [{ run }] = jobs as [Job]
-      policies.decide = (id, decision) => {
-        if (this.#decisions.decide(run, id, decision)) this.fill()
-      }
+    const run = jobs[0]?.run
+    if (run?.policies) {
+      this.#held ??= run.policies.jobsOf(this.#shown())
+      this.#held.serve(run)
     }
     this.fill()
+  }
+
+  /** What policies see of it. */
+  #shown(): PoolOfPolicies {
+    return {
+      room: (route) => Math.min(this.atOnce - this.#running, this.#bulkheads.roomOf(route)),
+      queued: () => this.#queue.slice(this.#next),
+      close: () => this.#open--,
+      release: (jobs) => this.#release(jobs),
+      fill: () => this.fill(),
+    }
   }
 
   /** Resolves once that is so; it is inspected whenever a call ends. */
@@ -201,16 +202,16 @@ export class CallPool {
   }
 
   #ended(jobs: readonly Job[]): void {
-    const over = this.#held.decidedOf(jobs)
+    const over = this.#held?.decidedOf(jobs) ?? jobs
     this.#open -= over.length
-    if (over.length > 0) this.#decisions.over(over)
+    this.#held?.over(over)
   }
 
   /** The call of the next job, or else of a batch that is due. What has no time left to start is released. */
   #take(): RunningCall | undefined {
     const now = this.#clock.monotonic()
-    const held = this.#takeHeld(now)
-    if (held) return held
+    const held = this.#held?.take(now)
+    if (held) return started(held, now)
     for (let job = this.#bulkheads.take(); job; job = this.#bulkheads.take()) {
       if (job.run.time.mayStart(now, job.neededMs)) return new RunningCall([job], now, false)
       this.#release([job])
@@ -219,30 +220,12 @@ export class CallPool {
       const job = this.#queue[this.#next++] as Job
       if (hasOutcome(job)) continue // decided while it waited
       if (!job.run.time.mayStart(now, job.neededMs)) this.#release([job])
-      else if (job.run.policies?.holds && this.#isHeld(job)) this.#held.hold(job)
-      else return started(job, now)
+      else if (!this.#held?.holds(job)) return started(job, now)
     }
     for (const jobs of this.#gatherings.takeLate(now)) this.#release(jobs)
     const isPreparing = () => this.#places.some((call) => call?.isPreparing)
     const batch = this.#gatherings.takeDue(now, this.mayLinger, isPreparing)
     return batch && new RunningCall(batch, now, true)
-  }
-
-  #takeHeld(now: number): RunningCall | undefined {
-    for (const job of this.#held.all) {
-      const mayStart = job.run.time.mayStart(now, job.neededMs)
-      if (mayStart && this.#isHeld(job)) continue
-      this.#held.letGo(job)
-      if (mayStart) return started(job, now)
-      this.#release([job])
-    }
-    return undefined
-  }
-
-  /** Policies are asked only once its route has room: what waits for that holds nothing of theirs. */
-  #isHeld(job: Job): boolean {
-    const { policies } = job.run
-    return policies !== undefined && (this.#bulkheads.roomOf(job.route) === 0 || policies.isHeld(job))
   }
 
   #release(jobs: readonly Job[]): void {
@@ -251,7 +234,7 @@ export class CallPool {
       job.hadNoTurn = true
     }
     this.#open -= jobs.length
-    this.#decisions.over(jobs)
+    this.#held?.over(jobs)
   }
 
   #watched<T>({ endsAt }: RunningCall, work: T): T {
@@ -285,10 +268,10 @@ export class CallPool {
     this.#nextFill.cancel()
     if (this.#running >= this.atOnce) return
     // what is held back is released once nothing can start any more
-    const heldMs = this.#running === 0 ? this.#held.startableMs : Infinity
+    const heldMs = this.#running === 0 ? (this.#held?.startableMs ?? Infinity) : Infinity
     const gatheredMs = this.mayLinger ? this.#gatherings.waitMs(this.#clock.monotonic()) : Infinity
     if (heldMs === Infinity && gatheredMs === Infinity) return
-    const runs = [...this.#held.all.map(({ run }) => run), ...this.#gatherings.runs]
+    const runs = [...(this.#held?.runs ?? []), ...this.#gatherings.runs]
     this.#nextFill.plan(this.#clock, Math.min(heldMs, gatheredMs), runs, () => this.fill())
   }
 }

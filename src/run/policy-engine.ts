@@ -3,9 +3,12 @@ import type { Consumer } from '../define/consumer.ts'
 import type { PolicyCommand, PolicyMachinery, PolicyReply } from '../define/policy.ts'
 import { POLICY_MACHINERY } from '../define/policy.ts'
 import type { Route } from '../define/route.ts'
-import type { SettleWithCommands, StartGuardKey } from '../group/group.ts'
+import type { SettleWithCommands, StartGuardKey, TakeDueRequest, TakeScripts } from '../group/group.ts'
+import type { CallPool } from './call-pool.ts'
 import type { CheckedPolicyDecision, DecidableJob } from './checked-policy-decision.ts'
+import type { Job } from './job.ts'
 import type { RunParts } from './parts.ts'
+import type { Run } from './run.ts'
 import type { RunTime } from './time.ts'
 
 /** What puts policies to work. Each carries it, so that a run knows no more than this: a consumer without policies is deployed without. */
@@ -51,10 +54,75 @@ export interface GateOfRun {
   /** What becomes of a job that failed, in place of a retry; or `decide` says later. @param call Of which it was. */
   failed(job: DecidableJob, error: unknown, call: object): CheckedPolicyDecision | 'later' | undefined
   comesBack(condition: string): CameBack | boolean
-  /** When some condition may be met, on the monotonic clock; Infinity: none. */
-  conditionDueAt(): number
+  readonly conditions: PolledConditions
+  readonly takeScripts: TakeScripts
   /** Resolves once nothing is asked any more. */
   finish(): Promise<void>
+}
+
+/** A call that failed, which ends once policies have said what becomes of all its jobs. */
+export interface FailedCall {
+  decided(): void
+}
+
+/** Conditions that policies have pollers take what waits for them; others are for claimers. */
+export interface PolledConditions {
+  /** What entries waited for as something was taken. */
+  see(conditions: readonly string[]): void
+  /** Those of them that hold by now, as a take names them. */
+  over(): TakeDueRequest['conditions']
+  /** When one may hold, on the monotonic clock: -Infinity by now, Infinity nobody knows. */
+  dueAt(): number
+}
+
+/** What is due for a run that reads until nothing is left: what was set aside until its turn, and what policies say is due. */
+export interface DueBesideReads {
+  /** Milliseconds after which the stream is inspected again, at most. */
+  readonly lookAgainMs: number
+  /** Something may be taken now. */
+  readonly mayTake: boolean
+  /** Takes what is due, once there is room for it. @throws {RedisConnectionError} No reply came. */
+  take(): Promise<void>
+  /** Something was settled, which may come back. */
+  noteSettled(): void
+  /** Waits for what is due in a moment. @param isVetoed Nothing is read or taken: only what policies say counts. @returns Whether there is such. */
+  untilDue(isVetoed: boolean): Promise<boolean>
+  /** Nothing more is taken. */
+  end(): void
+}
+
+/** What a pool shows policies of itself. */
+export interface PoolOfPolicies {
+  /** How many calls may start beside those that run, or how many of a route; less than one: none. */
+  room(route?: Route): number
+  /** Jobs that nobody has taken yet. */
+  queued(): readonly Job[]
+  /** A job has its outcome that it waited for. */
+  close(): void
+  /** No time was left to start them. */
+  release(jobs: readonly Job[]): void
+  /** Starts what may start. */
+  fill(): void
+}
+
+/** Jobs of a pool that policies hold back though there is room, or decide about: it comes with them. */
+export interface JobsOfPolicies {
+  /** Jobs that are held back. */
+  readonly count: number
+  /** Of these. */
+  readonly runs: readonly Run[]
+  /** Milliseconds until one of these can no longer start. */
+  readonly startableMs: number
+  /** Has the policies of a run look at the pool, and decide about its jobs. */
+  serve(run: Run): void
+  /** Whether policies hold it back; it is kept then, until `take` answers it. */
+  holds(job: Job): boolean
+  /** The oldest that is held back no more. @param now On the monotonic clock. */
+  take(now: number): Job | undefined
+  /** @returns Those of a call that have their outcome; the others wait for what a policy says. */
+  decidedOf(jobs: readonly Job[]): readonly Job[]
+  /** Policies hear of the ends of jobs of one run, and may decide about those that they hold back. */
+  over(jobs: readonly Job[]): void
 }
 
 /** What the policies of a consumer do in one run, all together. */
@@ -65,11 +133,13 @@ export interface PoliciesOfRun {
   decide: (entryId: string, decision: CheckedPolicyDecision | undefined) => void
   /** How many calls the pool has room for, or how many of a route; set by whoever has one. */
   room: (route?: Route) => number
+  /** The jobs of a pool that this run, and others, have there. */
+  jobsOf(pool: PoolOfPolicies): JobsOfPolicies
   readonly guards: readonly StartGuardKey[]
   readonly inspects: boolean
   readonly holds: boolean
-  /** Entries are set aside until they have their turn, or a place. */
-  readonly setsAsideForTurns: boolean
+  /** What a poller that reads until nothing is left takes, or waits for, beside that. */
+  dueOf(run: Run, pool: CallPool): DueBesideReads
   /** A policy hears of the ends of calls. */
   readonly follows: boolean
   /** How many entries a read or a page may bring; 0 none. */
@@ -93,14 +163,14 @@ export interface PoliciesOfRun {
   outcomeOf(decision: CheckedPolicyDecision, job: DecidableJob, now: number): Outcome
   /** The outcome of a job whose handler succeeded, with what joins it. @throws {TypeError} A command that may not join. */
   success(job: DecidableJob): Outcome
-  /** What becomes of a job that failed, in place of a retry; or `decide` says later. @param call Of which it was. */
-  failed(job: DecidableJob, error: unknown, call: object): CheckedPolicyDecision | 'later' | undefined
+  /** Gives a job that failed its outcome, now or later: the verdict, unless a policy sets it aside. @param call Of which it was. */
+  judge(job: Job, verdict: Outcome, error: unknown, call: FailedCall): void
   /** Whether what waits for a condition comes back now, as far as policies go; or how much of it. */
   isOver(condition: string): CameBack | boolean
-  /** The same, of circuit breakers alone. */
-  comesBack(condition: string): CameBack | boolean
-  /** When a condition may be met, on the monotonic clock; Infinity: nobody knows. */
-  conditionDueAt(): number
+  /** Conditions that pollers take what waits for them; `undefined`: all are for claimers. */
+  readonly conditions: PolledConditions | undefined
+  /** What takes some of a condition only, where a policy asks for that. */
+  readonly takeScripts: TakeScripts | undefined
   /** Resolves once policies ask nothing any more. */
   finish(): Promise<void>
   /** When something is due that the run should wait for, in milliseconds since 1970. */

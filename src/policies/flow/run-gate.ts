@@ -3,6 +3,7 @@ import type { Decision, PolicyCommand, PolicyJob, PolicyReply, PolicyRun } from 
 import { RUN_INSIDE } from '../../define/policy.ts'
 import type { CheckedPolicyDecision } from '../../run/checked-policy-decision.ts'
 import type { CameBack, GateOfRun, PolicyRunInside } from '../../run/policy-engine.ts'
+import { BreakerConditions } from './breaker-conditions.ts'
 import { FailureReports } from './failure-reports.ts'
 import type { FlowRule } from './flow-rules.ts'
 import { breakerRulesOf, scopeOf } from './flow-rules.ts'
@@ -11,6 +12,7 @@ import type { GateAnswer } from './gate-request.ts'
 import { breakerText, KnownBreakers } from './known-breakers.ts'
 import { roomByRoute } from './room-by-route.ts'
 import { CIRCUIT_BREAKER, COUNTERS, comesBackAt, earlier, parkForBreaker } from './set-aside.ts'
+import { TAKE_SOME } from './take-some.ts'
 import { TurnsAhead } from './turns-ahead.ts'
 import { WaitingJob } from './waiting-job.ts'
 
@@ -38,6 +40,8 @@ export class RunGate implements GateOfRun {
   readonly #breakers: KnownBreakers
   readonly #ahead: TurnsAhead
   readonly #failures: FailureReports
+  readonly takeScripts = TAKE_SOME
+  readonly conditions: BreakerConditions
   #isAskPlanned = false
   #wakesAt = Infinity
   #cancelWake: () => void = () => {}
@@ -48,6 +52,7 @@ export class RunGate implements GateOfRun {
     this.#asker = new GateAsker(inside)
     this.#breakers = new KnownBreakers(parts.consumer.keys, this.#asker.serverTime)
     this.#failures = new FailureReports(inside, this.#asker, this.#breakers)
+    this.conditions = new BreakerConditions(this, this.#breakers)
     this.#ahead = new TurnsAhead(parts.consumer.settings.concurrency)
   }
 
@@ -152,10 +157,6 @@ export class RunGate implements GateOfRun {
     // what waits for a breaker that its type has no more waits for nothing
     if (type === undefined) return parseCondition(condition).reason === CIRCUIT_BREAKER
     return this.#breakers.comesBack(type, this.#now)
-  }
-
-  conditionDueAt(): number {
-    return this.#breakers.probeAt
   }
 
   async finish(): Promise<void> {
