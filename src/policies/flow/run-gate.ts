@@ -166,7 +166,7 @@ export class RunGate implements GateOfRun {
 
   /** A turn came too late for its job: that takes the next one that the run has, so that it is not behind those that came later; the last of them asks again. */
   #lapse(waiting: WaitingJob, now: number): void {
-    this.#ahead.lapsed()
+    this.#ahead.lapsed(now)
     WaitingJob.shareTurns(
       [...this.#jobs.values()].filter(
         (other) => other === waiting || (other.phase === 'passed' && other.sharesTurnsWith(waiting)),
