@@ -179,10 +179,10 @@ class MemoryGates {
     const asked = rates.map((rate) => this.#limits.asked(rate))
     const turn = Math.max(now, ...asked.map(({ from }) => from))
     const furthest = now + (breaker.isProbe || places.length > 0 ? 0 : this.#ahead)
-    const again = this.#byTurns(asked, turn, furthest, isKnown)
+    const again = this.#byTurns(asked, turn, furthest, id, isKnown)
     if (again !== undefined) return GATE_ANSWERS.turn + num(again)
     this.#most--
-    for (const rate of asked) this.#limits.takeTurn(rate, turn)
+    for (const rate of asked) this.#limits.takeTurn(rate, turn, isKnown)
     for (const { key } of places) this.#limits.hold(key, holder, this.#ends)
     if (!breaker.isProbe) return GATE_ANSWERS.pass + num(turn)
     this.#run('HSET', this.#breakers, `probe ${eventType}`, id, `held ${eventType}`, num(this.#ends))
@@ -210,13 +210,19 @@ class MemoryGates {
   }
 
   /** @returns When it asks again if it has no turn. */
-  #byTurns(asked: readonly AskedRate[], turn: number, furthest: number, isKnown: boolean): number | undefined {
+  #byTurns(
+    asked: readonly AskedRate[],
+    turn: number,
+    furthest: number,
+    id: string,
+    isKnown: boolean,
+  ): number | undefined {
     const hasRoom = this.#most >= 1
-    const behind = asked.filter(({ from, limit }) => from > furthest || (!isKnown && this.#limits.hasLine(limit)))
+    const behind = asked.filter(({ from, limit }) => from > furthest || this.#limits.isBehind(limit, id, isKnown))
     // a turn that one limit has later would have others go by
     const isWaste = asked.some(({ limit, apart }) => turn > Math.max(this.#now, limit.free) + apart / 4)
     if (asked.length === 0 || (hasRoom && behind.length === 0 && !isWaste)) return undefined
     const refusing = behind.length > 0 ? behind : asked.filter(({ from }) => from === turn)
-    return Math.max(...refusing.map((rate) => this.#limits.standForTurn(rate, isKnown, hasRoom)))
+    return Math.max(...refusing.map((rate) => this.#limits.standForTurn(rate, id, isKnown, hasRoom)))
   }
 }

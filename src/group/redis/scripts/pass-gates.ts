@@ -108,7 +108,7 @@ local function pass(id, holder, isKnown, kind, places, rates)
     end
   end
   if most < 1 and #rates == 0 then return '${GATE_ANSWERS.none}' end
-  local turn, again, isBehind, isWaste = now, false, false, false
+  local turn, again, isRefused, isWaste = now, false, false, false
   for _, rate in ipairs(rates) do
     rate.limit = limitOf(rate.key)
     ruleOf(rate.limit, rate)
@@ -116,15 +116,15 @@ local function pass(id, holder, isKnown, kind, places, rates)
   end
   local furthest = now + ((isProbe or #places > 0) and 0 or ahead)
   for _, rate in ipairs(rates) do
-    rate.isBehind = rate.from > furthest or not isKnown and hasLine(rate.limit)
-    isBehind = isBehind or rate.isBehind
+    rate.isBehind = rate.from > furthest or isBehind(rate.limit, id, isKnown)
+    isRefused = isRefused or rate.isBehind
     -- a turn that one limit has later would have others go by
     isWaste = isWaste or turn > math.max(now, rate.limit.free) + rate.apart / 4
   end
-  if most < 1 or isBehind or isWaste then
+  if most < 1 or isRefused or isWaste then
     for _, rate in ipairs(rates) do
-      if rate.isBehind or not isBehind and rate.from == turn then
-        again = math.max(again or 0, standForTurn(rate.limit, rate, isKnown))
+      if rate.isBehind or not isRefused and rate.from == turn then
+        again = math.max(again or 0, standForTurn(rate.limit, rate, id, isKnown))
       end
     end
   end
@@ -133,6 +133,7 @@ local function pass(id, holder, isKnown, kind, places, rates)
   for _, rate in ipairs(rates) do
     local limit = rate.limit
     limit.free, limit.used, limit.changed = math.max(limit.free, turn) + rate.apart, now, true
+    if isKnown then limit.waits = math.max(0, limit.waits - 1) end
   end
   for _, place in ipairs(places) do
     local limit = limitOf(place.key)
