@@ -209,7 +209,8 @@ export class RunPolicies implements PoliciesOfRun {
   }
 
   judge(job: Job, verdict: Outcome, error: unknown, call: FailedCall): void {
-    const decision = this.#gate?.failed(job, error, call)
+    const isLast = verdict.kind === 'dead-letter' && verdict.letter.reason === 'max-deliveries'
+    const decision = this.#gate?.failed(job, { error, call, isLast })
     if (decision === 'later') Object.assign(job, { verdict, failedCall: call })
     else job.outcome = decision ? policyDecisionOutcome(decision, job, job.run.time.clock.now()) : verdict
   }

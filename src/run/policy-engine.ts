@@ -51,8 +51,8 @@ export interface GateOfRun {
   holds(job: DecidableJob): boolean
   started(job: DecidableJob): void
   ended(job: DecidableJob, isDone: boolean): void
-  /** What becomes of a job that failed, in place of a retry; or `decide` says later. @param call Of which it was. */
-  failed(job: DecidableJob, error: unknown, call: object): CheckedPolicyDecision | 'later' | undefined
+  /** What becomes of a job that failed, in place of a retry; or `decide` says later. */
+  failed(job: DecidableJob, failed: FailedJob): CheckedPolicyDecision | 'later' | undefined
   comesBack(condition: string): CameBack | boolean
   readonly conditions: PolledConditions
   readonly takeScripts: TakeScripts
@@ -63,6 +63,15 @@ export interface GateOfRun {
 /** A call that failed, which ends once policies have said what becomes of all its jobs. */
 export interface FailedCall {
   decided(): void
+}
+
+/** How a job failed. */
+export interface FailedJob {
+  readonly error: unknown
+  /** Of which it was. */
+  readonly call: FailedCall
+  /** It has no delivery left. */
+  readonly isLast: boolean
 }
 
 /** Conditions that policies have pollers take what waits for them; others are for claimers. */

@@ -18,7 +18,21 @@ const TOLERANCE_MS = 3_000
 
 const keys = consumerKeys('orders', 'billing')
 const address = { stream: 'orders', group: 'billing', keys, settings: resolveSettings('test', {}) }
-const TIMES = ['line', 'back', 'used', 'free', 'since', 'asked', 'woke', '@', 'opened ', 'until ', 'held ']
+const TIMES = [
+  'line',
+  'back',
+  'used',
+  'free',
+  'since',
+  'asked',
+  'woke',
+  '@',
+  'opened ',
+  'until ',
+  'held ',
+  'fails ',
+  'worked ',
+]
 
 interface Side {
   ask(nonce: string, most: number, operations: readonly GateOperation[]): Promise<readonly GateAnswer[]>
@@ -113,6 +127,7 @@ const operation: fc.Arbitrary<GateOperation> = fc.oneof(
     perMs: fc.constant(45_000),
     probeAfterMs: fc.constant(45_000),
     error: fc.constant('Error'),
+    isLast: fc.boolean(),
   }),
   fc.record({ op: fc.constant('worked' as const), eventType, failuresKey: fc.constant(keys.failures('x')), entryId }),
   fc.record({ op: fc.constant('void' as const), eventType, entryId }),

@@ -1,6 +1,6 @@
 import { hash } from 'node:crypto'
 import type { OpenBreaker } from '../../core/gates.ts'
-import { parseBreakers } from '../../core/gates.ts'
+import { failingTypes, parseBreakers } from '../../core/gates.ts'
 import type { ConsumerKeys } from '../../core/keys.ts'
 import type { PolicyCommand, PolicyReply } from '../../define/policy.ts'
 import type { CameBack } from '../../run/policy-engine.ts'
@@ -23,6 +23,8 @@ const ABOUT_MS = 20
 export class KnownBreakers {
   /** Event types that have one. */
   readonly types = new Set<string>()
+  /** Event types of which none is known to have succeeded since one failed, and when that was known here. */
+  #failing = new Map<string, number>()
   readonly #keys: ConsumerKeys
   readonly #serverTime: ServerTime
   /** Up to when they are known to be open. */
@@ -57,6 +59,7 @@ export class KnownBreakers {
     if (reply instanceof Error) throw reply
     const flat = (reply ?? []) as readonly string[]
     const pairs = Array.from({ length: flat.length / 2 }, (_, n) => [flat[2 * n], flat[2 * n + 1]] as [string, string])
+    this.#failing = new Map(failingTypes(pairs).map((type) => [type, this.#failing.get(type) ?? this.#askedAt]))
     this.#open = new Map(parseBreakers(pairs).map((one) => [one.eventType, one]))
     for (const type of this.types) {
       const open = this.#open.get(type)
@@ -64,6 +67,16 @@ export class KnownBreakers {
       else if (this.#serverTime.at(0) !== undefined) this.opened(type, this.#serverTime.surelyAt(open.probeAt))
       else if (!this.#shutUntil.has(type)) this.opened(type, this.#askedAt)
     }
+  }
+
+  /** An entry has failed, and its circuit breaker is closed. */
+  failed(type: string, at: number): void {
+    this.#failing.set(type, at)
+  }
+
+  /** @param startedAt Of a call that succeeded. @returns Whether it is the first that is known to since one failed: one that began before says nothing. */
+  isFirstSuccess(type: string, startedAt: number): boolean {
+    return startedAt >= (this.#failing.get(type) ?? Infinity) && this.#failing.delete(type)
   }
 
   closed(type: string, at: number): void {

@@ -2,7 +2,7 @@ import { formatCondition, parseCondition } from '../../core/condition.ts'
 import type { Decision, PolicyCommand, PolicyJob, PolicyReply, PolicyRun } from '../../define/policy.ts'
 import { RUN_INSIDE } from '../../define/policy.ts'
 import type { CheckedPolicyDecision } from '../../run/checked-policy-decision.ts'
-import type { CameBack, GateOfRun, PolicyRunInside } from '../../run/policy-engine.ts'
+import type { CameBack, FailedJob, GateOfRun, PolicyRunInside } from '../../run/policy-engine.ts'
 import { BreakerConditions } from './breaker-conditions.ts'
 import { FailureReports } from './failure-reports.ts'
 import type { FlowRule } from './flow-rules.ts'
@@ -140,12 +140,11 @@ export class RunGate implements GateOfRun {
     waiting.phase = 'ended'
   }
 
-  /** @param call One failed call is one failure, however many jobs it had. */
-  failed(job: PolicyJob, error: unknown, call: object): CheckedPolicyDecision | 'later' | undefined {
+  failed(job: PolicyJob, failed: FailedJob): CheckedPolicyDecision | 'later' | undefined {
     const waiting = this.#jobs.get(job)
     const rules = waiting?.breakerType ? breakerRulesOf(this.#rules, job) : undefined
-    if (!waiting || !rules?.when(error)) return undefined
-    const decision = this.#failures.failed(waiting, rules, error, call)
+    if (!waiting || !rules?.when(failed.error)) return undefined
+    const decision = this.#failures.failed(waiting, rules, failed)
     if (decision === 'later') this.#askSoon()
     return decision
   }
@@ -284,6 +283,11 @@ export class RunGate implements GateOfRun {
       this.#asker.add(isDone ? { op: 'worked', eventType, failuresKey, entryId } : { op: 'void', eventType, entryId })
       if (isDone) this.#breakers.closed(eventType, this.#now)
       else this.#breakers.opened(eventType, this.#now)
+    }
+    // a success is noted once, and only where one has failed
+    if (isDone && !waiting.isProbe && this.#breakers.isFirstSuccess(eventType, waiting.startedAt)) {
+      const failuresKey = this.#breakers.failuresKey(eventType)
+      this.#asker.add({ op: 'worked', eventType, failuresKey, entryId: job.entryId })
     }
     if (this.#asker.hasOperations) this.#askSoon()
   }
