@@ -52,7 +52,7 @@ export class RunGate implements GateOfRun {
     this.#asker = new GateAsker(inside)
     this.#breakers = new KnownBreakers(parts.consumer.keys, this.#asker.serverTime)
     this.#failures = new FailureReports(inside, this.#asker, this.#breakers)
-    this.conditions = new BreakerConditions(this, this.#breakers)
+    this.conditions = new BreakerConditions(this, this.#breakers, () => this.#now)
     this.#ahead = new TurnsAhead(parts.consumer.settings.concurrency)
   }
 
