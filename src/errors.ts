@@ -1,5 +1,6 @@
 /** Every code that an error of this package carries. Codes are stable; messages are not. */
 export type ErrorCode =
+  | 'ERR_BACKLOG_FULL'
   | 'ERR_BATCH_ANSWER_INVALID'
   | 'ERR_BATCH_ITEM_FAILED'
   | 'ERR_ENTRY_EXPIRED'
@@ -254,6 +255,27 @@ export class PublishFailedError extends MillraceError {
     this.stream = stream
     this.entryIds = entryIds
     this.delayedUntil = delayedUntil
+  }
+}
+
+/** The slowest registered group of a stream has `maxBacklog` entries to do, and had them for as long as `publish` waited. Nothing was written: publish again later, or do without. */
+export class BacklogFullError extends MillraceError {
+  override readonly name = 'BacklogFullError'
+  readonly code = 'ERR_BACKLOG_FULL'
+  readonly stream: string
+  /** The slowest registered group. */
+  readonly group: string
+  /** Entries that it has not acknowledged, and those that this publisher added since they were counted. */
+  readonly backlog: number
+  readonly maxBacklog: number
+
+  constructor(stream: string, group: string, backlog: number, maxBacklog: number) {
+    const of = `group ${quotedValue(group)} of stream ${quotedValue(stream)}`
+    super(`Cannot publish: the backlog of ${of} must be below maxBacklog, ${maxBacklog} entries, got ${backlog}`)
+    this.stream = stream
+    this.group = group
+    this.backlog = backlog
+    this.maxBacklog = maxBacklog
   }
 }
 

@@ -72,6 +72,7 @@ export type { EffectPublishOptions, Effects, FieldExpectation, ScoreCondition } 
 export { effects } from './effects/effects.ts'
 export type { ErrorCode, PayloadIssue } from './errors.ts'
 export {
+  BacklogFullError,
   BatchAnswerInvalidError,
   BatchItemFailedError,
   EventsTrimmedError,

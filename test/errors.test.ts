@@ -5,6 +5,7 @@ import { PayloadGoneError, PayloadStoreError } from '../src/core/payload-errors.
 import type { ErrorCode } from '../src/errors.ts'
 import * as errors from '../src/errors.ts'
 import {
+  BacklogFullError,
   BatchAnswerInvalidError,
   BatchItemFailedError,
   EventsTrimmedError,
@@ -80,6 +81,13 @@ const EVERY_ERROR = {
     name: 'EventsTrimmedError',
     message: 'Cannot read "account" "a" of stream "accounts": the event of version 3 is gone from the stream',
     facts: { stream: 'accounts', aggregateType: 'account', aggregateId: 'a', aggregateVersion: 3 },
+  },
+  ERR_BACKLOG_FULL: {
+    error: new BacklogFullError('orders', 'billing', 12, 10),
+    name: 'BacklogFullError',
+    message:
+      'Cannot publish: the backlog of group "billing" of stream "orders" must be below maxBacklog, 10 entries, got 12',
+    facts: { stream: 'orders', group: 'billing', backlog: 12, maxBacklog: 10 },
   },
   ERR_EVENT_UNREADABLE: {
     error: new UnreadableEventError({ stream: 'accounts', aggregateId: 'a' }, 3, '1-0', refused),

@@ -7,6 +7,7 @@ import {
   assertInteger,
   assertKnownKeys,
   assertObject,
+  assertOneOf,
   assertText,
   withDefaults,
   wrongUseError,
@@ -17,6 +18,7 @@ import { resolveObservers } from '../define/observers.ts'
 import { quotedValue } from '../errors.ts'
 import type { Connection, StreamTrim } from '../group/connection.ts'
 import { assertConnection } from '../group/connection.ts'
+import type { BacklogSettings } from './backlog-limit.ts'
 
 /** Into which stream, and how it is bounded. */
 export interface PublisherOptions {
@@ -47,6 +49,15 @@ export interface PublisherOptions {
    * are added however often they are published.
    */
   readonly deduplicateMs?: number
+  /**
+   * Entries that the slowest registered group may have to do, those it was not given and those that are pending; while it has that many, nothing is published. The server is asked
+   * once a second at most, and what this publisher adds meanwhile counts. Groups are registered by a deployment or `registerGroups` of `millrace/janitor`. Default: any number.
+   */
+  readonly maxBacklog?: number
+  /** What `publish` does then: `refuse` throws BacklogFullError, `wait` waits for room, in the order of calls. Default `refuse`. */
+  readonly onFull?: 'refuse' | 'wait'
+  /** Milliseconds that one call waits for room, with `onFull: 'wait'`, before it throws BacklogFullError, at most 24 hours. Default 60,000. */
+  readonly maxWaitMs?: number
   /** Pollers to wake, as from `wakePoller` of `millrace/lambda`. Default: none; their schedule finds what was published. */
   readonly wake?: Wake | readonly Wake[]
   /** Observers of what is published, such as `reportMetrics()` of `millrace/powertools`. Default: nobody. */
@@ -73,6 +84,7 @@ export interface Wake {
 const DEFAULTS = {
   maxLength: PUBLISHER_NUMBER_OPTIONS.maxLength.default as number,
   exactTrimming: false,
+  maxWaitMs: PUBLISHER_NUMBER_OPTIONS.maxWaitMs.default as number,
   maxEntryBytes: PUBLISHER_NUMBER_OPTIONS.maxEntryBytes.default as number,
   clock: systemClock,
 }
@@ -83,6 +95,8 @@ const KNOWN = [
   'producer',
   'retentionMs',
   'deduplicateMs',
+  'maxBacklog',
+  'onFull',
   'wake',
   'observe',
   ...Object.keys(DEFAULTS),
@@ -99,9 +113,10 @@ export function resolvePublisherOptions(options: PublisherOptions) {
   assertConnection(action, redis)
   if (codec !== undefined && typeof codec?.encode !== 'function')
     throw wrongUseError(action, 'codec must have an encode function: one without it can only be read')
-  const { maxEntryBytes, exactTrimming, clock } = withDefaults(DEFAULTS, {
+  const { maxEntryBytes, exactTrimming, maxWaitMs, clock } = withDefaults(DEFAULTS, {
     maxEntryBytes: options.maxEntryBytes,
     exactTrimming: options.exactTrimming,
+    maxWaitMs: options.maxWaitMs,
     clock: options.clock,
   })
   checkNumberOption(action, 'maxEntryBytes', maxEntryBytes, PUBLISHER_NUMBER_OPTIONS.maxEntryBytes)
@@ -120,9 +135,27 @@ export function resolvePublisherOptions(options: PublisherOptions) {
     deduplicateMs,
     clock,
     trim,
+    maxWaitMs,
+    backlog: resolveBacklog(action, options, maxWaitMs, clock),
     observers: resolveObservers(action, options.observe),
     wakes: resolveWakes(action, stream, options.wake ?? []),
   }
+}
+
+function resolveBacklog(
+  action: string,
+  { stream, maxBacklog, onFull }: PublisherOptions,
+  maxWaitMs: number,
+  clock: Clock,
+): BacklogSettings | undefined {
+  if (onFull !== undefined) assertOneOf(action, 'onFull', onFull, ['refuse', 'wait'])
+  checkNumberOption(action, 'maxWaitMs', maxWaitMs, PUBLISHER_NUMBER_OPTIONS.maxWaitMs)
+  if (maxBacklog === undefined) {
+    if (onFull === undefined) return undefined
+    throw wrongUseError(action, 'maxBacklog must be given with onFull')
+  }
+  checkNumberOption(action, 'maxBacklog', maxBacklog, PUBLISHER_NUMBER_OPTIONS.maxBacklog)
+  return { stream, maxBacklog, clock, waitMs: onFull === 'wait' ? maxWaitMs : 0 }
 }
 
 function resolveWakes(action: string, stream: string, given: Wake | readonly Wake[]) {

@@ -8,6 +8,8 @@ import type { CancelAnswer, DelayedEntries } from '../group/delays.ts'
 import { createAppender } from '../group/redis/append.ts'
 import { createExpectingAppender } from '../group/redis/append-expecting.ts'
 import { createCanceller } from '../group/redis/cancelling.ts'
+import { createUndoneMeasure } from '../group/redis/undone.ts'
+import { BacklogLimit } from './backlog-limit.ts'
 import type { Encoded } from './encode-events.ts'
 import { encodeEvents } from './encode-events.ts'
 import { areExpecting, expectingEntries } from './expecting.ts'
@@ -70,6 +72,7 @@ export interface Publisher {
    * @throws {InvalidPayloadError} The schema refuses it.
    * @throws {OversizeEntryError} It is larger than `maxEntryBytes`.
    * @throws {VersionConflictError} Its aggregate has more events than `expectedVersion`, or fewer. Nothing is added.
+   * @throws {BacklogFullError} With `maxBacklog`: there is no room. Nothing is written.
    * @throws {PublishFailedError} The server refused it; with `deduplicateMs` also where its marker cannot be written: nothing is added then.
    * @throws {RedisConnectionError} No reply came: the event may or may not have been written.
    */
@@ -119,7 +122,8 @@ export function createPublisher(options: PublisherOptions): Publisher {
     expecting ??= createExpectingAppender(action, redis)
     return expecting(...call)
   }
-  const publishing = { ...settings, action, appendTo: createAppender(action, redis), appendExpecting }
+  const limit = settings.backlog && new BacklogLimit(settings.backlog, createUndoneMeasure(action, redis))
+  const publishing = { ...settings, action, limit, appendTo: createAppender(action, redis), appendExpecting }
   const publishOne = async (...publication: Publication) => (await publishAll(publishing, [publication]))[0]
   const publisher: Publisher = {
     publish: publishOne as Publisher['publish'],
@@ -159,6 +163,8 @@ interface Publishing extends Omit<ReturnType<typeof resolvePublisherOptions>, 'r
   readonly action: string
   readonly appendTo: ReturnType<typeof createAppender>
   readonly appendExpecting: Aggregates['append']
+  /** Left out: a backlog may be as long as it likes. */
+  readonly limit: BacklogLimit | undefined
 }
 
 type Result = Published | Delayed
@@ -190,6 +196,7 @@ async function append(
   let error: Error | undefined
   try {
     entries = await encodeEvents(action, publishing, drafts, tracedBy(call))
+    await publishing.limit?.admit(drafts.length)
     const appended = await (isExpecting ? sendExpecting : send)(publishing, drafts, entries)
     answers = appended.answers
     duplicates = appended.duplicates
