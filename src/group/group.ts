@@ -373,7 +373,7 @@ export interface ClaimResult extends SettleResult, Seeing {
 }
 
 /** A condition of which only the next entries are taken. */
-export interface LimitedCondition {
+interface LimitedCondition {
   readonly condition: string
   /** How many, at most. */
   readonly most: number
@@ -387,7 +387,7 @@ export interface TakeScripts {
   /** The same where there are guards. */
   readonly guarded: ScriptQuestion['script']
   /** What says a condition. */
-  argumentOf(condition: string | LimitedCondition): string
+  readonly argumentOf: (condition: string | LimitedCondition) => string
 }
 
 /** What of what is set aside is taken. */

@@ -1,6 +1,7 @@
 import type { CallPool } from '../run/call-pool.ts'
+import type { DueBesideReads } from '../run/feed/due-beside-reads.ts'
 import { DueRetries } from '../run/feed/due-retries.ts'
-import type { DueBesideReads, PoliciesOfRun } from '../run/policy-engine.ts'
+import type { PoliciesOfRun } from '../run/policy-engine.ts'
 import type { Run } from '../run/run.ts'
 
 /** How soon the stream is inspected again at most, and where entries are set aside until their turn. */

@@ -1,6 +1,6 @@
 import { hasOutcome } from '../run/entry-in-hand.ts'
 import type { Job } from '../run/job.ts'
-import type { JobsOfPolicies, PoolOfPolicies } from '../run/policy-engine.ts'
+import type { JobsOfPolicies, PoolOfPolicies } from '../run/pool-policies.ts'
 import type { Run } from '../run/run.ts'
 import { PolicyDecisions } from './policy-decisions.ts'
 

@@ -3,16 +3,23 @@ import { OUTCOME_KINDS } from '../core/outcome.ts'
 import type { CheckedPolicyDecision } from '../run/checked-policy-decision.ts'
 import { hasOutcome } from '../run/entry-in-hand.ts'
 import type { Job } from '../run/job.ts'
-import type { PoliciesOfRun, PoolOfPolicies } from '../run/policy-engine.ts'
+import type { PoliciesOfRun } from '../run/policy-engine.ts'
+import type { PoolOfPolicies } from '../run/pool-policies.ts'
 import type { Run } from '../run/run.ts'
-import type { HeldJobs } from './held-jobs.ts'
+
+/** Jobs that policies hold back, and those whose outcome they have yet to say. */
+interface JobsHeld {
+  readonly all: readonly Job[]
+  letGo(job: Job): void
+  takeUndecided(run: Run, id: string): Job | undefined
+}
 
 /** What policies decide about the jobs of a pool that wait for their calls, or whose calls failed. */
 export class PolicyDecisions {
-  readonly #held: HeldJobs
+  readonly #held: JobsHeld
   readonly #pool: PoolOfPolicies
 
-  constructor(held: HeldJobs, pool: PoolOfPolicies) {
+  constructor(held: JobsHeld, pool: PoolOfPolicies) {
     this.#held = held
     this.#pool = pool
   }

@@ -9,20 +9,19 @@ import type { StartGuardKey, TakeScripts } from '../group/group.ts'
 import type { CallPool } from '../run/call-pool.ts'
 import type { CheckedPolicyDecision, DecidableJob } from '../run/checked-policy-decision.ts'
 import { checkMarker, checkPolicyDecision, policyDecisionOutcome } from '../run/checked-policy-decision.ts'
+import type { DueBesideReads } from '../run/feed/due-beside-reads.ts'
 import type { Job } from '../run/job.ts'
 import type { RunParts } from '../run/parts.ts'
 import type {
   CameBack,
   CommandsAlongRequest,
-  DueBesideReads,
   FailedCall,
   GateOfRun,
-  JobsOfPolicies,
   PoliciesOfRun,
   PolicyRunInside,
   PolledConditions,
-  PoolOfPolicies,
 } from '../run/policy-engine.ts'
+import type { JobsOfPolicies, PoolOfPolicies } from '../run/pool-policies.ts'
 import type { Run } from '../run/run.ts'
 import type { RunTime } from '../run/time.ts'
 import { letPoliciesDecide } from './admission.ts'
@@ -51,6 +50,7 @@ export class RunPolicies implements PoliciesOfRun {
   readonly follows: boolean
   /** Something is asked or decided about what was read, before it waits for its call. */
   readonly #admits: boolean
+  readonly #time: RunTime
   readonly #keys: ConsumerKeys
   readonly #fail: (error: Error) => void
   readonly #all: readonly PolicyAtWork[]
@@ -60,6 +60,7 @@ export class RunPolicies implements PoliciesOfRun {
     const { consumer } = parts
     const { keys } = consumer
     const inside: PolicyRunInside = { parts, time, policies: this, fail }
+    this.#time = time
     this.#keys = keys
     this.#fail = fail
     this.#all = consumer.policies.flatMap(({ policy, eventType }) => {
@@ -208,11 +209,11 @@ export class RunPolicies implements PoliciesOfRun {
     return undefined
   }
 
-  judge(job: Job, verdict: Outcome, error: unknown, call: FailedCall): void {
+  judge(job: DecidableJob, verdict: Outcome, error: unknown, call: FailedCall): void {
     const isLast = verdict.kind === 'dead-letter' && verdict.letter.reason === 'max-deliveries'
     const decision = this.#gate?.failed(job, { error, call, isLast })
     if (decision === 'later') Object.assign(job, { verdict, failedCall: call })
-    else job.outcome = decision ? policyDecisionOutcome(decision, job, job.run.time.clock.now()) : verdict
+    else job.outcome = decision ? policyDecisionOutcome(decision, job, this.#time.clock.now()) : verdict
   }
 
   isOver(condition: string): CameBack | boolean {

@@ -6,7 +6,8 @@ import { hasOutcome } from './entry-in-hand.ts'
 import { Gatherings } from './gatherings.ts'
 import type { Job } from './job.ts'
 import { NextFill } from './next-fill.ts'
-import type { JobsOfPolicies, PoolOfPolicies } from './policy-engine.ts'
+import type { JobsOfPolicies, PoolOfPolicies } from './pool-policies.ts'
+import { poolPoliciesOf } from './pool-policies.ts'
 import { RunningCall } from './running-call.ts'
 import { Waiters } from './waiters.ts'
 
@@ -107,7 +108,7 @@ export class CallPool {
     this.#open += jobs.length
     const run = jobs[0]?.run
     if (run?.policies) {
-      this.#held ??= run.policies.jobsOf(this.#shown())
+      this.#held ??= poolPoliciesOf(run.policies).jobsOf(this.#shown())
       this.#held.serve(run)
     }
     this.fill()

@@ -4,11 +4,8 @@ import type { PolicyCommand, PolicyMachinery, PolicyReply } from '../define/poli
 import { POLICY_MACHINERY } from '../define/policy.ts'
 import type { Route } from '../define/route.ts'
 import type { SettleWithCommands, StartGuardKey, TakeDueRequest, TakeScripts } from '../group/group.ts'
-import type { CallPool } from './call-pool.ts'
 import type { CheckedPolicyDecision, DecidableJob } from './checked-policy-decision.ts'
-import type { Job } from './job.ts'
 import type { RunParts } from './parts.ts'
-import type { Run } from './run.ts'
 import type { RunTime } from './time.ts'
 
 /** What puts policies to work. Each carries it, so that a run knows no more than this: a consumer without policies is deployed without. */
@@ -84,56 +81,6 @@ export interface PolledConditions {
   dueAt(): number
 }
 
-/** What is due for a run that reads until nothing is left: what was set aside until its turn, and what policies say is due. */
-export interface DueBesideReads {
-  /** Milliseconds after which the stream is inspected again, at most. */
-  readonly lookAgainMs: number
-  /** Something may be taken now. */
-  readonly mayTake: boolean
-  /** Takes what is due, once there is room for it. @throws {RedisConnectionError} No reply came. */
-  take(): Promise<void>
-  /** Something was settled, which may come back. */
-  noteSettled(): void
-  /** Waits for what is due in a moment. @param isVetoed Nothing is read or taken: only what policies say counts. @returns Whether there is such. */
-  untilDue(isVetoed: boolean): Promise<boolean>
-  /** Nothing more is taken. */
-  end(): void
-}
-
-/** What a pool shows policies of itself. */
-export interface PoolOfPolicies {
-  /** How many calls may start beside those that run, or how many of a route; less than one: none. */
-  room(route?: Route): number
-  /** Jobs that nobody has taken yet. */
-  queued(): readonly Job[]
-  /** A job has its outcome that it waited for. */
-  close(): void
-  /** No time was left to start them. */
-  release(jobs: readonly Job[]): void
-  /** Starts what may start. */
-  fill(): void
-}
-
-/** Jobs of a pool that policies hold back though there is room, or decide about: it comes with them. */
-export interface JobsOfPolicies {
-  /** Jobs that are held back. */
-  readonly count: number
-  /** Of these. */
-  readonly runs: readonly Run[]
-  /** Milliseconds until one of these can no longer start. */
-  readonly startableMs: number
-  /** Has the policies of a run look at the pool, and decide about its jobs. */
-  serve(run: Run): void
-  /** Whether policies hold it back; it is kept then, until `take` answers it. */
-  holds(job: Job): boolean
-  /** The oldest that is held back no more. @param now On the monotonic clock. */
-  take(now: number): Job | undefined
-  /** @returns Those of a call that have their outcome; the others wait for what a policy says. */
-  decidedOf(jobs: readonly Job[]): readonly Job[]
-  /** Policies hear of the ends of jobs of one run, and may decide about those that they hold back. */
-  over(jobs: readonly Job[]): void
-}
-
 /** What the policies of a consumer do in one run, all together. */
 export interface PoliciesOfRun {
   /** Has the pool look again; set by whoever has one. */
@@ -142,13 +89,9 @@ export interface PoliciesOfRun {
   decide: (entryId: string, decision: CheckedPolicyDecision | undefined) => void
   /** How many calls the pool has room for, or how many of a route; set by whoever has one. */
   room: (route?: Route) => number
-  /** The jobs of a pool that this run, and others, have there. */
-  jobsOf(pool: PoolOfPolicies): JobsOfPolicies
   readonly guards: readonly StartGuardKey[]
   readonly inspects: boolean
   readonly holds: boolean
-  /** What a poller that reads until nothing is left takes, or waits for, beside that. */
-  dueOf(run: Run, pool: CallPool): DueBesideReads
   /** A policy hears of the ends of calls. */
   readonly follows: boolean
   /** How many entries a read or a page may bring; 0 none. */
@@ -173,7 +116,7 @@ export interface PoliciesOfRun {
   /** The outcome of a job whose handler succeeded, with what joins it. @throws {TypeError} A command that may not join. */
   success(job: DecidableJob): Outcome
   /** Gives a job that failed its outcome, now or later: the verdict, unless a policy sets it aside. @param call Of which it was. */
-  judge(job: Job, verdict: Outcome, error: unknown, call: FailedCall): void
+  judge(job: DecidableJob, verdict: Outcome, error: unknown, call: FailedCall): void
   /** Whether what waits for a condition comes back now, as far as policies go; or how much of it. */
   isOver(condition: string): CameBack | boolean
   /** Conditions that pollers take what waits for them; `undefined`: all are for claimers. */

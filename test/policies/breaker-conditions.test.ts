@@ -27,7 +27,7 @@ test('past the time of a probe it is asked at once, and less and less often', ()
   expect(asked).toEqual([1_000, 1_250, 1_750, 2_750, 4_750, 8_750, 12_750])
 })
 
-test('the next probe is asked for at its time, and what a closed breaker held at once', () => {
+test('the next probe is due at its time, what a closed breaker held at once', () => {
   let back: boolean | { most: number; after: undefined } = { most: 1, after: undefined }
   const { time, conditions } = probed(() => back)
   time.now = 1_000

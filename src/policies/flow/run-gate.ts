@@ -277,18 +277,17 @@ export class RunGate implements GateOfRun {
       this.#asker.add({ op: 'left', holder, places, heldMs: this.#now - waiting.from })
       for (const other of this.#jobs.values()) other.placeLeft(places)
     }
+    const { entryId } = job
+    const worked = () =>
+      ({ op: 'worked', eventType, failuresKey: this.#breakers.failuresKey(eventType), entryId }) as const
     if (waiting.isProbe && !waiting.hasReported) {
-      const failuresKey = this.#breakers.failuresKey(eventType)
-      const { entryId } = job
-      this.#asker.add(isDone ? { op: 'worked', eventType, failuresKey, entryId } : { op: 'void', eventType, entryId })
+      this.#asker.add(isDone ? worked() : { op: 'void', eventType, entryId })
       if (isDone) this.#breakers.closed(eventType, this.#now)
       else this.#breakers.opened(eventType, this.#now)
     }
     // a success is noted once, and only where one has failed
-    if (isDone && !waiting.isProbe && this.#breakers.isFirstSuccess(eventType, waiting.startedAt)) {
-      const failuresKey = this.#breakers.failuresKey(eventType)
-      this.#asker.add({ op: 'worked', eventType, failuresKey, entryId: job.entryId })
-    }
+    const isFirst = isDone && !waiting.isProbe && this.#breakers.isFirstSuccess(eventType, waiting.startedAt)
+    if (isFirst) this.#asker.add(worked())
     if (this.#asker.hasOperations) this.#askSoon()
   }
 }

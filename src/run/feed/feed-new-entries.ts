@@ -1,8 +1,9 @@
 import { CallPool } from '../call-pool.ts'
 import type { WorkEnd } from '../consumer-run.ts'
-import type { DueBesideReads } from '../policy-engine.ts'
 import type { Run } from '../run.ts'
 import { BacklogScaler } from './backlog-scaler.ts'
+import type { DueBesideReads } from './due-beside-reads.ts'
+import { dueBesideReads } from './due-beside-reads.ts'
 import { StreamReader } from './stream-reader.ts'
 
 /** How soon the stream is inspected again for events that others wait for; each empty read doubles the wait. After a full read, at once. */
@@ -19,7 +20,7 @@ export async function feedNewEntries(run: Run): Promise<WorkEnd> {
   const pool = new CallPool(time.clock, parts.consumer.settings.concurrency, true)
   const scaler = new BacklogScaler(run)
   const reader = new StreamReader(run, scaler)
-  const due = run.policies?.dueOf(run, pool)
+  const due = dueBesideReads(run, pool)
   const end = async () => {
     // it runs where there is time after all, else it is released
     pool.add(await reader.takeAhead())

@@ -201,7 +201,7 @@ describe('inspectStreams()', () => {
     })
   })
 
-  test('says that it may not, of keys that its user has no right to, and shows the other group', async () => {
+  test('says which keys its user has no right to, and shows the other group', async () => {
     const scenario = await limited()
     const other = defineConsumer({ stream: 'orders', group: 'mails', routes: [on(OrderPaid, () => {})] })
     await poll(other, { redis: scenario.redis, remainingMs: 13_000, mode: 'once' })
