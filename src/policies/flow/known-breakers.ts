@@ -5,6 +5,7 @@ import type { ConsumerKeys } from '../../core/keys.ts'
 import type { PolicyCommand, PolicyReply } from '../../define/policy.ts'
 import type { CameBack } from '../../run/policy-engine.ts'
 import { spelled } from '../spelled.ts'
+import type { GateOperation } from './gate-request.ts'
 import type { ServerTime } from './server-time.ts'
 
 /** Characters of what entries wait for. */
@@ -42,6 +43,11 @@ export class KnownBreakers {
 
   failuresKey(type: string): string {
     return this.#keys.failures(spelled(type))
+  }
+
+  /** What says that an entry has succeeded. */
+  success(eventType: string, entryId: string): GateOperation {
+    return { op: 'worked', eventType, failuresKey: this.failuresKey(eventType), entryId }
   }
 
   get openTypes(): readonly string[] {

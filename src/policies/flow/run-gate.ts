@@ -277,11 +277,9 @@ export class RunGate implements GateOfRun {
       this.#asker.add({ op: 'left', holder, places, heldMs: this.#now - waiting.from })
       for (const other of this.#jobs.values()) other.placeLeft(places)
     }
-    const { entryId } = job
-    const worked = () =>
-      ({ op: 'worked', eventType, failuresKey: this.#breakers.failuresKey(eventType), entryId }) as const
+    const worked = () => this.#breakers.success(eventType, job.entryId)
     if (waiting.isProbe && !waiting.hasReported) {
-      this.#asker.add(isDone ? worked() : { op: 'void', eventType, entryId })
+      this.#asker.add(isDone ? worked() : { op: 'void', eventType, entryId: job.entryId })
       if (isDone) this.#breakers.closed(eventType, this.#now)
       else this.#breakers.opened(eventType, this.#now)
     }
