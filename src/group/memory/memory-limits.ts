@@ -189,7 +189,7 @@ export class MemoryLimits {
 
 /** An entry id as a number, by which those that come back stand in order. */
 function orderOf(id: string): number {
-  const [, ms = 0, seq = 0] = /^(\d+)-(\d+)$/.exec(id) ?? []
+  const [, ms = 0, seq = 0] = /(\d+)-(\d+)$/.exec(id) ?? []
   return Number(ms) + Math.min(Number(seq), 999) / 1_000
 }
 

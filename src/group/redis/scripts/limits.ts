@@ -59,7 +59,7 @@ local function ruleOf(limit, rate)
 end
 -- an entry id as a number, by which those that come back stand in order
 local function orderOf(id)
-  local ms, seq = id:match('^(%d+)%-(%d+)$')
+  local ms, seq = id:match('(%d+)%-(%d+)$')
   return (tonumber(ms or '') or 0) + math.min(tonumber(seq or '') or 0, 999) / 1000
 end
 -- others that came before it have their turn first
