@@ -1,6 +1,5 @@
 -- The outbox: a row for each event, written in the transaction of what it tells. PostgreSQL 14 or later. May be applied again.
 create sequence if not exists outbox_seq;
-
 create table if not exists outbox (
   seq bigint primary key, -- by the trigger below
   event_id text not null unique default gen_random_uuid()::text check (length(event_id) between 1 and 200),
@@ -29,5 +28,4 @@ begin
   return new;
 end
 $$;
-
 create or replace trigger outbox_in_order before insert on outbox for each row execute function outbox_in_order();

@@ -45,19 +45,13 @@ async function addEvent<Definition extends EventDefinition>(
 
 /** A function URL: POST a command. */
 export async function handler({ body = '', isBase64Encoded }: { body?: string; isBase64Encoded?: boolean }) {
-  const command = Command.safeParse(parse(isBase64Encoded ? Buffer.from(body, 'base64').toString() : body))
+  const text = isBase64Encoded ? Buffer.from(body, 'base64').toString() : body
+  const asked = await (async () => JSON.parse(text))().catch(() => undefined)
+  const command = Command.safeParse(asked)
   if (!command.success)
     return answer(400, { errors: command.error.issues.map(({ path, message }) => `${path.join('.')}: ${message}`) })
   const outcome = await execute(database, command.data)
   return answer(outcome === 'done' ? 200 : 409, { outcome })
-}
-
-function parse(text: string): unknown {
-  try {
-    return JSON.parse(text)
-  } catch {
-    return undefined
-  }
 }
 
 function answer(statusCode: number, body: object) {

@@ -31,10 +31,8 @@ function remote(connectionString: string): Database {
   return {
     async transaction(work) {
       const client = await pool.connect()
-      let isLost = false
-      const lose = () => {
-        isLost = true
-      }
+      const losses: unknown[] = []
+      const lose = (error: unknown) => losses.push(error)
       client.on('error', lose)
       try {
         await client.query('begin')
@@ -46,7 +44,7 @@ function remote(connectionString: string): Database {
         throw error
       } finally {
         client.off('error', lose)
-        client.release(isLost)
+        client.release(losses.length > 0)
       }
     },
     script: (text) => pool.query(text), // several in one are a transaction
@@ -70,7 +68,6 @@ async function databaseUrl(): Promise<string> {
   const { DATABASE_URL, DATABASE_URL_PARAMETER } = process.env
   if (DATABASE_URL) return DATABASE_URL
   if (!DATABASE_URL_PARAMETER) throw new Error('DATABASE_URL_PARAMETER, or DATABASE_URL for local runs, must be set')
-  // loaded here, so that local runs do without it
   const { GetParameterCommand, SSMClient } = await import('@aws-sdk/client-ssm')
   const command = new GetParameterCommand({ Name: DATABASE_URL_PARAMETER, WithDecryption: true })
   const { Parameter } = await new SSMClient().send(command, { abortSignal: AbortSignal.timeout(5_000) })

@@ -8,7 +8,6 @@ async function redisUrl(): Promise<string> {
   const { REDIS_URL, REDIS_URL_PARAMETER } = process.env
   if (REDIS_URL) return REDIS_URL
   if (!REDIS_URL_PARAMETER) throw new Error('REDIS_URL_PARAMETER, or REDIS_URL for local runs, must be set')
-  // loaded here, so that local runs do without it
   const { GetParameterCommand, SSMClient } = await import('@aws-sdk/client-ssm')
   const command = new GetParameterCommand({ Name: REDIS_URL_PARAMETER, WithDecryption: true })
   const { Parameter } = await new SSMClient().send(command, { abortSignal: AbortSignal.timeout(5_000) })

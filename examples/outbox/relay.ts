@@ -53,6 +53,7 @@ const STATE = `select (select count(*) from (select from outbox where ${IS_WAITI
 
 /** What rows have come to, by their number: where they are in the stream, or why they cannot be. */
 interface Done {
+  readonly end: number
   readonly entryIds: Map<string, string>
   readonly reasons: Map<string, string>
   readonly held: Set<string>
@@ -64,20 +65,21 @@ interface Done {
  * ahead of one that was refused. Resolves to what became of them; `failure` is why it ended early: what was published by then is marked.
  */
 export function relayBatch(on: Database, publisher: Publisher, limits = BATCH, holdMs = HOLD_MS) {
-  const end = performance.now() + limits.forMs
   return on.transaction(async (query) => {
-    const done: Done = { entryIds: new Map(), reasons: new Map(), held: new Set(), duplicates: 0 }
+    const end = performance.now() + limits.forMs
+    const done: Done = { end, entryIds: new Map(), reasons: new Map(), held: new Set(), duplicates: 0 }
     let rows: Row[] = []
     let failure: unknown
     await query('set transaction isolation level read committed') // the lock first, then what it protects
     const [lock] = await query<{ taken: boolean }>(LOCK)
     if (lock?.taken) rows = await query<Row>(READ, [limits.rows, holdMs, MAX_BYTES])
     try {
-      for (const wave of wavesOf(rows)) {
-        if (performance.now() > end) break
-        const next = wave.filter((row) => !done.held.has(aggregateOf(row)))
-        if (next.length > 0) await publishRows(publisher, next, done)
-      }
+      for (const wave of wavesOf(rows))
+        await publishRows(
+          publisher,
+          wave.filter((row) => !done.held.has(aggregateOf(row))),
+          done,
+        )
     } catch (error) {
       failure = error
     }
@@ -101,29 +103,23 @@ function wavesOf(rows: readonly Row[]): Row[][] {
 
 const aggregateOf = (row: Row) => JSON.stringify([row.aggregate_type, row.aggregate_id])
 
-/** Publishes in one request; where a row cannot be, halves until that one is alone. */
+/** Publishes in one request; where a row cannot be, halves until that one is alone. Once time is over, nothing any more. */
 async function publishRows(publisher: Publisher, rows: readonly Row[], done: Done): Promise<void> {
+  if (rows.length === 0 || performance.now() > done.end) return
   const note = (n: number, entryId: string) => done.entryIds.set(rows[n]?.seq ?? '', entryId)
   try {
     const answers = (await publisher.publishMany(rows.map(publicationOf))) as { entryId: string; duplicate?: true }[]
-    for (const [n, { entryId, duplicate }] of answers.entries()) {
-      note(n, entryId)
-      if (duplicate) done.duplicates++
-    }
+    for (const [n, { entryId }] of answers.entries()) note(n, entryId)
+    done.duplicates += answers.filter(({ duplicate }) => duplicate).length
   } catch (error) {
     if (error instanceof PublishFailedError) for (const [n, id] of error.entryIds.entries()) if (id) note(n, id)
     if (SERVER_ERRORS.some((kind) => error instanceof kind)) throw error
-    const [row, ...others] = rows as [Row, ...Row[]]
-    if (others.length > 0) {
-      const half = Math.ceil(rows.length / 2)
+    const [row, half] = [rows[0] as Row, Math.ceil(rows.length / 2)]
+    if (rows.length > 1)
       for (const part of [rows.slice(0, half), rows.slice(half)]) await publishRows(publisher, part, done)
-    } else {
-      done.reasons.set(
-        row.seq,
-        String((error as Error).message)
-          .replace(/[^ -~]/g, '?')
-          .slice(0, 500),
-      )
+    else {
+      const reason = String((error as Error | undefined)?.message).slice(0, 500)
+      done.reasons.set(row.seq, reason.replace(/[^ -~]/g, '?')) // the column takes no NUL
       done.held.add(aggregateOf(row))
     }
   }
@@ -165,24 +161,17 @@ const metrics = new Metrics({ namespace: 'Outbox' })
 export async function handler(_event: unknown, context: { getRemainingTimeInMillis(): number }) {
   const end = performance.now() + LISTEN_MS
   const total = { batches: 0, published: 0, duplicates: 0, setAside: 0, lagMs: 0 }
-  while (context.getRemainingTimeInMillis() > RESERVE_MS) {
+  let failure: unknown
+  while (failure === undefined && context.getRemainingTimeInMillis() > RESERVE_MS) {
     const batch = await relayBatch(database, orders)
+    failure = batch.failure
     if (batch.read > 0) total.batches++
     for (const name of ['published', 'duplicates', 'setAside'] as const) total[name] += batch[name]
     total.lagMs = Math.max(total.lagMs, batch.lagMs)
     await database.transaction((query) => query(CLEAN, [KEEP_MS, 2 * BATCH.rows]))
-    if (batch.failure !== undefined) {
-      await report(total)
-      throw batch.failure
-    }
-    if (batch.read > 0) continue
-    if (performance.now() >= end) break
-    await sleep(PAUSE_MS)
+    if (batch.read === 0 && performance.now() >= end) break
+    if (batch.read === 0) await sleep(PAUSE_MS)
   }
-  return report(total)
-}
-
-async function report(total: Readonly<Record<'batches' | 'published' | 'duplicates' | 'setAside' | 'lagMs', number>>) {
   type State = Readonly<Record<'waiting' | 'inAside' | 'oldestSeconds', number>>
   const [state] = (await database.transaction((query) => query<State>(STATE))) as [State]
   const { batches: Batches, published: Published, duplicates: Duplicates } = total
@@ -191,5 +180,6 @@ async function report(total: Readonly<Record<'batches' | 'published' | 'duplicat
   if (Published > 0) metrics.addMetric('Lag', MetricUnit.Milliseconds, total.lagMs)
   metrics.addMetric('OldestWaiting', MetricUnit.Seconds, state.oldestSeconds)
   metrics.publishStoredMetrics()
+  if (failure !== undefined) throw failure
   return { ...total, ...state }
 }

@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Redis } from 'ioredis'
+import { auditOutbox } from '../../../demo/outbox/audit.ts'
 import type { Database } from '../../../examples/outbox/database.ts'
 
 const FOLDER = join(import.meta.dirname, '../../../examples/outbox')
@@ -41,21 +42,8 @@ export function readTable(database: Database): Promise<InTable[]> {
   return database.transaction((query) => query<InTable>(text))
 }
 
-/** What is wrong between the table and the stream: rows that are not there, there twice, marked with another entry or out of order in their aggregate. */
+/** What is wrong once all is published: rows that are not in the stream, there twice, out of order in their aggregate or marked with another entry. */
 export async function differences(database: Database, raw: Redis): Promise<string[]> {
-  const [table, stream] = [await readTable(database), await readStream(raw)]
-  const ids = (rows: readonly { eventId: string }[]) => rows.map(({ eventId }) => eventId).join(' ')
-  const byAggregate = Map.groupBy(stream, ({ aggregateId }) => aggregateId)
-  const wrong: string[] = []
-  for (const [aggregateId, rows] of Map.groupBy(table, (row) => row.aggregate_id)) {
-    const entries = byAggregate.get(aggregateId) ?? []
-    const wanted = rows.map((row) => row.event_id).join(' ')
-    if (ids(entries) !== wanted) wrong.push(`${aggregateId}: is ${ids(entries)}, should be ${wanted}`)
-    const marks = rows.filter(
-      (row) => !entries.some(({ entryId, eventId }) => entryId === row.entry_id && eventId === row.event_id),
-    )
-    if (marks.length > 0) wrong.push(`${aggregateId}: ${marks.length} are marked with other entries`)
-  }
-  if (stream.length !== table.length) wrong.push(`${stream.length} entries of ${table.length} rows`)
-  return wrong
+  const { wrong, table, entries } = await auditOutbox(database, raw)
+  return entries === table.rows ? [...wrong] : [...wrong, `${entries} entries of ${table.rows} rows`]
 }
