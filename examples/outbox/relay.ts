@@ -88,7 +88,7 @@ export function relayBatch(on: Database, publisher: Publisher, limits = BATCH, h
     const lags = await save<{ lag_ms: number }>(MARK, done.entryIds)
     await save(SET_ASIDE, done.reasons)
     const counts = { published: done.entryIds.size, duplicates: done.duplicates, setAside: done.reasons.size }
-    const lagMs = Math.max(0, ...lags.map(({ lag_ms }) => lag_ms))
+    const lagMs = Math.round(Math.max(0, ...lags.map(({ lag_ms }) => lag_ms)))
     return { read: rows.length, ...counts, lagMs, isBusy: !lock?.taken, failure }
   })
 }

@@ -1,5 +1,6 @@
 import { fork } from 'node:child_process'
 import { once } from 'node:events'
+import { readFileSync } from 'node:fs'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -472,4 +473,60 @@ describe('its function', () => {
     const encoded = Buffer.from(JSON.stringify({ type: 'pay', orderId: 'a' })).toString('base64')
     expect(await api.handler({ body: encoded, isBase64Encoded: true })).toMatchObject({ statusCode: 200 })
   })
+})
+
+test('the relay and the api work under the rights that the README gives them', async () => {
+  const readme = readFileSync(join(import.meta.dirname, '../../examples/outbox/README.md'), 'utf8')
+  const [, access = ''] = /^relay {2}(.+)$/m.exec(readme) ?? []
+  const grants = /```sql\n(grant [^`]+)```/.exec(readme)?.[1] ?? ''
+  await raw.call('ACL', 'SETUSER', 'relay', 'reset', 'on', '>p', ...(access.match(/\([^)]*\)|\S+/g) ?? []))
+  await onPostgres.script(`create role relay login; create role api login; ${grants}`)
+  const urlOf = (user: string) => postgres.url.replace('postgres@', `${user}@`)
+  const [ofApi, ofRelay] = await Promise.all(['api', 'relay'].map((user) => databases.connect(urlOf(user))))
+  vi.resetModules()
+  vi.stubEnv('REDIS_URL', server.url.replace('redis://', 'redis://relay:p@'))
+  vi.stubEnv('DATABASE_URL', urlOf('relay'))
+  vi.stubEnv('POWERTOOLS_METRICS_DISABLED', 'true')
+  const { handler } = await import('../../examples/outbox/relay.ts')
+  const own = await import('../../examples/outbox/redis.ts')
+  const { database } = await import('../../examples/outbox/database.ts')
+  onTestFinished(() => void Promise.all([own.redis.close(), database.close(), ofApi?.close(), ofRelay?.close()]))
+  for (const type of ['place', 'pay'] as const)
+    expect(await api.execute(ofApi as Database, { type, orderId: 'a', cents: 1 } as never)).toBe('done')
+  await onPostgres.script(`insert into outbox (event_type, aggregate_type, aggregate_id, payload, created_at)
+    values ('OrderCancelled', 'order', 'b', 'x', now()), ('OrderCancelled', 'order', 'c', '{"orderId":"c"}', now())`)
+  const context = lambdaContext('relay')
+
+  expect(await handler({}, context)).toMatchObject({ published: 3, setAside: 1, inAside: 1 })
+  await onPostgres.script(`update outbox set published_at = published_at - interval '2 hours'`)
+  await handler({}, context)
+  expect(await readTable(onPostgres)).toHaveLength(1)
+})
+
+test('what Redis lost is published again once its marks are taken off', async () => {
+  const { database } = databases
+  await insert(database, [
+    { id: '1', aggregate: 'a' },
+    { id: '2', aggregate: 'b' },
+    { id: '3', aggregate: 'c' },
+  ])
+  await relay(database)
+  const lost = (await readStream(raw)).find(({ eventId }) => eventId === '2')
+  await raw.xdel('orders', lost?.entryId ?? '')
+  await raw.del('{orders}::published::2')
+  await database.script('update outbox set published_at = null')
+
+  expect(await relay(database)).toMatchObject({ published: 3, duplicates: 2 })
+  expect(await differences(database, raw)).toEqual([])
+})
+
+test('names of any characters are published as they are', async () => {
+  const names = ['a b\n"ü', '::', '{x}', "'; drop table outbox; --", '\u{1f600}', ' ', '\\', '%s', 'x'.repeat(200)]
+  await insert(
+    databases.database,
+    names.map((name) => ({ id: name, aggregate: name })),
+  )
+
+  expect(await relay(databases.database)).toMatchObject({ published: names.length, setAside: 0 })
+  expect(await idsInStream()).toEqual(names)
 })
