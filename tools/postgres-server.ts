@@ -31,7 +31,7 @@ export interface PrivatePostgres {
  *
  * @throws {Error} Nothing here can install it, or the installation failed.
  */
-export function findPostgres(): Promise<string> {
+function findPostgres(): Promise<string> {
   return findOrInstall({
     name: 'postgres',
     find: async () => (await findInPath('postgres')) ?? (await findInDebian()),

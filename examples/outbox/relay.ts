@@ -15,7 +15,7 @@ const MAX_BYTES = 1_000_000
 const HOLD_MS = HOUR_MS * Number(process.env.HOLD_HOURS ?? 1)
 /** For how long published rows are kept. */
 const KEEP_MS = HOUR_MS * Number(process.env.KEEP_HOURS ?? 168)
-/** For how long a run looks for new rows; 0: until there are none. */
+/** For how long a run waits for new rows; 0: until there are none. */
 const LISTEN_MS = Number(process.env.LISTEN_MS ?? 0)
 const PAUSE_MS = 500
 /** What is left of the function's time when no further batch begins. */
