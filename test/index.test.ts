@@ -5,6 +5,7 @@ import * as millrace from '../src/index.ts'
 test('the package exports these names', () => {
   expect(Object.keys(millrace).sort()).toMatchInlineSnapshot(`
     [
+      "BacklogFullError",
       "BatchAnswerInvalidError",
       "BatchItemFailedError",
       "EventsTrimmedError",
@@ -47,6 +48,7 @@ test('the package exports these names', () => {
       "on",
       "onBatch",
       "poll",
+      "prioritized",
       "promoteDelays",
       "rateLimit",
       "readEvents",

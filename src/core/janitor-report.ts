@@ -34,6 +34,8 @@ export interface Blocker {
 /** What a janitor did to one stream in a run. With an archive it adds up: `archived + resumed = trimmed + gone + held`. */
 export interface JanitorStreamReport {
   readonly stream: string
+  /** The name of the set whose stream it is; left out for one of no set. */
+  readonly set?: string
   /** Whose dead letters the stream has; left out for one of events. */
   readonly deadLettersOf?: { readonly stream: string; readonly group: string }
   /** Entries that this run archived. */
@@ -76,11 +78,11 @@ export type OpenJanitorReport = { -readonly [Member in keyof JanitorStreamReport
 
 export function openJanitorReport(
   stream: string,
-  deadLettersOf?: JanitorStreamReport['deadLettersOf'],
+  of: Pick<JanitorStreamReport, 'set' | 'deadLettersOf'> = {},
 ): OpenJanitorReport {
   return {
     stream,
-    ...(deadLettersOf && { deadLettersOf }),
+    ...of,
     archived: 0,
     resumed: 0,
     trimmed: 0,

@@ -65,6 +65,23 @@ export function consumerKeys(stream: string, group: string, deadLetters?: string
   }
 }
 
+/** What stands for the streams of a set in the keys that they share: their names without the priority, which no stream of a set has. @param name The set's. */
+export function sharedStream(name: string): string {
+  return `${slotPrefix(name)}:`
+}
+
+/** A consumer's keys with those of flow control, which all streams of its set share: `{jobs}::work:breakers` and so on. */
+export function withGatesOfSet(keys: ConsumerKeys, set: string, group: string): ConsumerKeys {
+  const shared = consumerKeys(sharedStream(set), group)
+  return {
+    ...keys,
+    breakers: shared.breakers,
+    failures: (eventType) => shared.failures(eventType),
+    rate: (name) => shared.rate(name),
+    places: (name) => shared.places(name),
+  }
+}
+
 /** Whether a key is one of the consumer's own: its stream, what lies beside the group, a lease or a marker. */
 export function isKeyOfConsumer(keys: ConsumerKeys, key: string): boolean {
   const prefixes = [keys.slot(''), keys.marker(''), keys.failures(''), keys.rate(''), keys.places('')]

@@ -1,6 +1,6 @@
 import { assertObject, wrongUseError } from '../core/options.ts'
-import type { JanitorStream } from './janitor-options.ts'
-import { checkJanitorStreams } from './janitor-options.ts'
+import type { JanitorStream, TendedStream } from './janitor-options.ts'
+import { checkJanitorStreams, checkTendedStreams } from './janitor-options.ts'
 
 /** Where a deployment says what its streams are trimmed by, and who their groups are: JSON, an array with one object a stream, `{ stream, maxLength, groups, … }`. */
 export const JANITOR_VARIABLE = 'MILLRACE_JANITOR'
@@ -10,20 +10,22 @@ export const JANITOR_VARIABLE = 'MILLRACE_JANITOR'
  *
  * @throws {TypeError | RangeError} The variable is not JSON of that form, or a value is out of range.
  */
-export function deployedStreams(streams: readonly JanitorStream[], env: NodeJS.ProcessEnv): readonly JanitorStream[] {
+export function deployedStreams(streams: readonly TendedStream[], env: NodeJS.ProcessEnv): readonly TendedStream[] {
   const json = env[JANITOR_VARIABLE]
   if (!json) return streams
   const action = `read ${JANITOR_VARIABLE}`
   const deployed = parse(action, json)
   const merged = streams.map((given) => {
-    const { groups, ...limits } = deployed.find(({ stream }) => stream === given.stream) ?? {}
+    // what is said of a set holds for each of its streams, unless that has its own
+    const own = deployed.find(({ stream }) => stream === given.stream)
+    const { groups, stream: _stream, ...limits } = own ?? deployed.find(({ stream }) => stream === given.set) ?? {}
     if (!groups) return { ...given, ...limits }
     return { ...given, ...limits, groups: { ...given.groups, ...groups } }
   })
-  return checkJanitorStreams(action, merged)
+  return checkTendedStreams(action, merged)
 }
 
-function parse(action: string, json: string): readonly JanitorStream[] {
+function parse(action: string, json: string): readonly Partial<TendedStream>[] {
   let parsed: unknown
   try {
     parsed = JSON.parse(json)

@@ -13,7 +13,7 @@ import { createHandler } from '../run/scheduled.ts'
 import { deployedStreams } from './deployed-streams.ts'
 import type { JanitorFailure } from './janitor-failed-error.ts'
 import { JanitorFailedError } from './janitor-failed-error.ts'
-import type { JanitorOptions, JanitorRunOptions, JanitorStream } from './janitor-options.ts'
+import type { JanitorOptions, JanitorRunOptions, JanitorStream, TendedStream } from './janitor-options.ts'
 import {
   checkJanitorOptions,
   checkJanitorStreams,
@@ -61,7 +61,7 @@ export async function runJanitor(
 }
 
 /** One stream after the other, then their dead letters; the trouble of one does not stop the others. */
-async function runStreams(streams: readonly JanitorStream[], options: JanitorRunOptions): Promise<JanitorReport> {
+async function runStreams(streams: readonly TendedStream[], options: JanitorRunOptions): Promise<JanitorReport> {
   const { clock = systemClock, context, redis, signal } = options
   const started = clock.monotonic()
   const limitMs = Math.min(options.remainingMs ?? context?.getRemainingTimeInMillis?.() ?? 60_000, MAX_DELAY_MS)
@@ -97,8 +97,8 @@ class JanitorRun {
     this.#surroundings = surroundings
   }
 
-  async tend(given: JanitorStream, archive: TrimTarget['archive'] | false): Promise<void> {
-    const { stream, maxLength, retentionMs, beforeId, keepFrom, groups = {}, ignoreGroups = [] } = given
+  async tend(given: TendedStream, archive: TrimTarget['archive'] | false): Promise<void> {
+    const { stream, set, maxLength, retentionMs, beforeId, keepFrom, groups = {}, ignoreGroups = [] } = given
     const { keeping } = this.#surroundings
     const ends = archive === false ? undefined : archive
     const register = async () => {
@@ -115,7 +115,7 @@ class JanitorRun {
         needsGroups: true,
         ignored: ignoreGroups,
         archive: ends,
-        report: openJanitorReport(stream),
+        report: openJanitorReport(stream, set === undefined ? {} : { set }),
       },
       register,
     )
@@ -177,7 +177,7 @@ function deadLetterStreams(registries: readonly Registry[]): readonly TrimTarget
       keepFrom: undefined,
       needsGroups: false,
       ignored: [],
-      report: openJanitorReport(letters, first.of),
+      report: openJanitorReport(letters, { deadLettersOf: first.of }),
     }
   })
 }

@@ -1,4 +1,5 @@
 import type { Clock } from '../clock.ts'
+import type { MemberPlaces, PlaceTaker } from '../define/set-places.ts'
 import { HandlerTimeoutError } from '../errors.ts'
 import { Bulkheads } from './bulkheads.ts'
 import { EarliestDeadlineTimer } from './earliest-deadline-timer.ts'
@@ -22,7 +23,7 @@ const MOST_HELD = 100
  * leaves the pool with an outcome: its call's, or a release where no time was left to start it. A worker is a loop: it takes what is next,
  * makes the call and waits for it, until there is nothing to take. A call whose time is over leaves its place to another worker.
  */
-export class CallPool {
+export class CallPool implements PlaceTaker {
   /** Calls that run side by side. */
   atOnce: number
   /** Events wait for others for as long as their route allows; else until nothing is left to take. */
@@ -47,15 +48,23 @@ export class CallPool {
   /** Places whose worker has ended. */
   readonly #free: number[] = []
   #running = 0
-  readonly #bulkheads = new Bulkheads()
-  readonly #gatherings = new Gatherings(this.#bulkheads)
+  readonly #bulkheads: Bulkheads
+  readonly #gatherings: Gatherings
   readonly #expiry: EarliestDeadlineTimer
   readonly #waiters = new Waiters()
+  readonly #shared: MemberPlaces | undefined
   readonly #nextFill = new NextFill()
 
-  /** @param mayLinger Events wait for others for as long as their route allows; else until nothing is left to take. */
-  constructor(clock: Clock, atOnce: number, mayLinger: boolean) {
+  /**
+   * @param mayLinger Events wait for others for as long as their route allows; else until nothing is left to take.
+   * @param shared Places that it shares with other pools, beside its own.
+   */
+  constructor(clock: Clock, atOnce: number, mayLinger: boolean, shared?: MemberPlaces) {
     this.#clock = clock
+    this.#shared = shared
+    if (shared) shared.taker = this
+    this.#bulkheads = new Bulkheads(shared?.runningByType)
+    this.#gatherings = new Gatherings(this.#bulkheads, () => this.#places.some((call) => call?.isPreparing))
     this.atOnce = atOnce
     this.mayLinger = mayLinger
     this.#expiry = new EarliestDeadlineTimer(clock, () => this.#expire())
@@ -86,6 +95,19 @@ export class CallPool {
     return this.#bulkheads.isFull((route) => this.#gatherings.sizeOf(route))
   }
 
+  /** Something could start now, if a shared place were free for it. */
+  get wantsPlace(): boolean {
+    if (this.#running >= this.atOnce) return false
+    if (this.queued > 0) return true
+    if (this.#bulkheads.hasNext || this.#held.all.some((job) => !this.#isHeld(job))) return true
+    return this.#gatherings.hasDue(this.#clock.monotonic(), this.mayLinger)
+  }
+
+  /** Calls that may start beside those that run. Of a set one may always ask: its place is the next that becomes free. */
+  get #room(): number {
+    return Math.min(this.atOnce - this.#running, Math.max(1, this.#shared?.free ?? Infinity))
+  }
+
   /** Nothing runs and nothing waits. */
   get isIdle(): boolean {
     return this.#open === 0
@@ -114,7 +136,7 @@ export class CallPool {
     // not at once: whoever calls it is one that is being asked
     if (policies) {
       policies.resume = () => queueMicrotask(() => this.fill())
-      policies.room = (route) => Math.max(0, Math.min(this.atOnce - this.#running, this.#bulkheads.roomOf(route)))
+      policies.room = (route) => Math.max(0, Math.min(this.#room, this.#bulkheads.roomOf(route)))
       const [{ run }] = jobs as [Job]
       policies.decide = (id, decision) => {
         if (this.#decisions.decide(run, id, decision)) this.fill()
@@ -142,7 +164,7 @@ export class CallPool {
   /** Sets as many workers to work as there is room for, and work. Whoever changes what may start calls it. */
   fill(): void {
     while (this.#running < this.atOnce) {
-      const call = this.#take()
+      const call = this.#nextCall()
       if (!call) break
       void this.#work(call)
     }
@@ -152,9 +174,10 @@ export class CallPool {
 
   async #work(first: RunningCall): Promise<void> {
     const place = this.#free.pop() ?? this.#places.length
-    for (let call: RunningCall | undefined = first; call; call = this.#take()) {
+    for (let call: RunningCall | undefined = first; call; call = this.#nextCall()) {
       this.#places[place] = call
       this.#running++
+      this.#shared?.started()
       let hasJoined = false
       try {
         const preparing = call.prepare()
@@ -198,12 +221,18 @@ export class CallPool {
     this.#bulkheads.leave(this.#places[place])
     this.#places[place] = undefined
     this.#running--
+    this.#shared?.left()
   }
 
   #ended(jobs: readonly Job[]): void {
     const over = this.#held.decidedOf(jobs)
     this.#open -= over.length
     if (over.length > 0) this.#decisions.over(over)
+  }
+
+  /** The next call, if there is a place for it. */
+  #nextCall(): RunningCall | undefined {
+    return this.#shared && !this.#shared.mayStart ? undefined : this.#take()
   }
 
   /** The call of the next job, or else of a batch that is due. What has no time left to start is released. */
@@ -223,8 +252,7 @@ export class CallPool {
       else return started(job, now)
     }
     for (const jobs of this.#gatherings.takeLate(now)) this.#release(jobs)
-    const isPreparing = () => this.#places.some((call) => call?.isPreparing)
-    const batch = this.#gatherings.takeDue(now, this.mayLinger, isPreparing)
+    const batch = this.#gatherings.takeDue(now, this.mayLinger)
     return batch && new RunningCall(batch, now, true)
   }
 

@@ -24,12 +24,12 @@ export class RunReport {
   readonly #invocation: ObservedInvocation
 
   constructor(
-    { stream, group, settings }: Consumer,
+    { stream, group, set, settings }: Consumer,
     clock: Clock,
     invocation: ObservedInvocation,
     observers: Observers | undefined,
   ) {
-    this.#report = createOpenReport(stream, group)
+    this.#report = createOpenReport(stream, group, set?.name)
     this.#maxDeadLetters = settings.maxDeadLetters
     this.#clock = clock
     this.#invocation = invocation

@@ -3,6 +3,7 @@ import { compareEntryIds, entryBytes, entryIdBefore } from '../../core/entry.ts'
 import type { Blocker } from '../../core/janitor-report.ts'
 import type { EntryRange, Keeping, KeepingRequest, KeepingStep } from '../keeping.ts'
 import { MAX_GONE } from '../redis/scripts/trim-done.ts'
+import type { Undone } from '../undone.ts'
 import type { DoneByGroup } from './memory-done-by-group.ts'
 import { doneBy } from './memory-done-by-group.ts'
 import type { MemoryConsumerGroup, MemoryServer, MemoryStream } from './memory-server.ts'
@@ -27,7 +28,7 @@ const PAGE_ENTRIES = 1_000
 /** One for each server, whoever connects to it. */
 const keepings = new WeakMap<MemoryServer, MemoryKeeping>()
 
-export function memoryKeeping(server: MemoryServer): Keeping {
+export function memoryKeeping(server: MemoryServer): MemoryKeeping {
   const keeping = keepings.get(server) ?? new MemoryKeeping(server)
   keepings.set(server, keeping)
   return keeping
@@ -110,6 +111,17 @@ class MemoryKeeping implements Keeping {
   async read(key: string, firstId: string, lastId: string): Promise<readonly Entry[]> {
     const entries = this.#server.streams.get(key)?.after(entryIdBefore(firstId), PAGE_ENTRIES) ?? []
     return entries.filter(({ id }) => compareEntryIds(id, lastId) <= 0)
+  }
+
+  /** What the script `undone-entries` measures. */
+  undone(key: string): Undone | undefined {
+    const stream = this.#server.streams.get(key)
+    const all = [...this.#of(key).groups.keys()].map((group): Undone => {
+      const there = stream?.groups.get(group)
+      if (!there) return { group, entries: this.#length(key) }
+      return { group, entries: there.ids.length + (stream?.after(there.lastDeliveredId, Infinity).length ?? 0) }
+    })
+    return all.reduce<Undone | undefined>((most, one) => (most && most.entries >= one.entries ? most : one), undefined)
   }
 
   async release(key: string, token: string): Promise<void> {

@@ -14,8 +14,37 @@ export interface Inspection {
   /** Whose clock that is: `local` where the server refuses TIME. */
   readonly clock: 'server' | 'local'
   readonly streams: readonly StreamInspection[]
+  /** Sets of these streams, each as one; left out where there are none. */
+  readonly sets?: readonly SetInspection[]
   /** Why there may be streams that are not shown, where they were searched for; else left out. */
   readonly incomplete?: string | undefined
+}
+
+/** A set of streams: the sums of what its streams say. */
+export interface SetInspection {
+  readonly name: string
+  /** Keys, the highest priority first. */
+  readonly streams: readonly string[]
+  /** Entries. */
+  readonly length?: number
+  readonly groups: readonly SetGroupInspection[]
+}
+
+/** A group on the streams of a set. What one of them does not say is left out, with the reason in `unknown`. */
+export interface SetGroupInspection {
+  readonly group: string
+  /** How many of the streams have it. */
+  readonly streams: number
+  readonly lag?: number
+  readonly pending: number
+  readonly inHand?: number
+  readonly parked?: number
+  readonly deadLetters?: number
+  /** Milliseconds since the oldest pending entry of all was published. */
+  readonly oldestPendingMs?: number
+  /** Milliseconds since something of it was last acknowledged. */
+  readonly sinceLastSuccessMs?: number
+  readonly unknown: Unknown
 }
 
 /** A stream and its groups. */

@@ -5,6 +5,7 @@ import type { BreakerRules } from './flow-rules.ts'
 import type { GateAsker } from './gate-asker.ts'
 import type { GateAnswer, GateOperation } from './gate-request.ts'
 import type { KnownBreakers } from './known-breakers.ts'
+import { knownTogether } from './known-together.ts'
 import { parkForBreaker } from './set-aside.ts'
 import type { WaitingJob } from './waiting-job.ts'
 
@@ -14,11 +15,12 @@ export class FailureReports {
   readonly #asker: GateAsker
   readonly #breakers: KnownBreakers
   /** Those that were not answered yet, by event type. */
-  readonly #reporting = new Map<string, number>()
+  readonly #reporting: Map<string, number>
   readonly #calls = new WeakMap<object, PolicyJob[]>()
 
   constructor(inside: PolicyRunInside, asker: GateAsker, breakers: KnownBreakers) {
     this.#inside = inside
+    this.#reporting = knownTogether(inside.parts, 'reporting')
     this.#asker = asker
     this.#breakers = breakers
   }
@@ -47,9 +49,13 @@ export class FailureReports {
     return 'later'
   }
 
-  #failureOf({ job, breakerType: eventType }: WaitingJob, rules: BreakerRules, error: unknown): GateOperation {
+  #failureOf(
+    { job, breakerType: eventType, probeId: entryId }: WaitingJob,
+    rules: BreakerRules,
+    error: unknown,
+  ): GateOperation {
     const { failures, perMs, probeAfterMs } = rules
-    const { entryId, deliveryCount } = job
+    const { deliveryCount } = job
     const failuresKey = this.#breakers.failuresKey(eventType)
     const counted = { member: `${entryId}:${deliveryCount}`, entryId, failures, perMs, probeAfterMs }
     return { op: 'failed', eventType, failuresKey, ...counted, error: nameOf(error) }

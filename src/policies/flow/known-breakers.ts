@@ -3,9 +3,12 @@ import type { OpenBreaker } from '../../core/gates.ts'
 import { parseBreakers } from '../../core/gates.ts'
 import type { ConsumerKeys } from '../../core/keys.ts'
 import type { PolicyCommand, PolicyReply } from '../../define/policy.ts'
+import type { RunParts } from '../../run/parts.ts'
 import type { CameBack } from '../../run/policy-engine.ts'
 import { spelled } from '../spelled.ts'
+import { knownTogether } from './known-together.ts'
 import type { ServerTime } from './server-time.ts'
+import { probePrefix } from './waiting-job.ts'
 
 /** Characters of what entries wait for. */
 const LONGEST_TEXT = 100
@@ -24,17 +27,22 @@ export class KnownBreakers {
   /** Event types that have one. */
   readonly types = new Set<string>()
   readonly #keys: ConsumerKeys
+  readonly #prefix: string
   readonly #serverTime: ServerTime
   /** Up to when they are known to be open. */
-  readonly #shutUntil = new Map<string, number>()
+  readonly #shutUntil: Map<string, number>
   /** When they were known to be closed. */
-  readonly #closedAt = new Map<string, number>()
+  readonly #closedAt: Map<string, number>
   /** As the server had them last. */
   #open: ReadonlyMap<string, OpenBreaker> | undefined
   #askedAt = 0
 
-  constructor(keys: ConsumerKeys, serverTime: ServerTime) {
+  constructor(parts: RunParts, serverTime: ServerTime) {
+    const { keys, set } = parts.consumer
     this.#keys = keys
+    this.#prefix = probePrefix(set)
+    this.#shutUntil = knownTogether(parts, 'shutUntil')
+    this.#closedAt = knownTogether(parts, 'closedAt')
     this.#serverTime = serverTime
   }
 
@@ -92,7 +100,12 @@ export class KnownBreakers {
     if (this.isShut(type, now)) return false
     const serverNow = (this.#serverTime.at(now) ?? Infinity) + ABOUT_MS
     if (open?.probeUntil !== undefined && open.probe !== undefined && open.probeUntil > serverNow) return false
-    return { most: 1, after: open?.lastProbe }
+    return { most: 1, after: this.#ownId(open?.lastProbe) }
+  }
+
+  /** `undefined`: it is of another stream of the set. */
+  #ownId(probe: string | undefined): string | undefined {
+    return probe?.startsWith(this.#prefix) ? probe.slice(this.#prefix.length) : undefined
   }
 
   /** When the next probe is due. */

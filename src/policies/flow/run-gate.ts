@@ -46,7 +46,7 @@ export class RunGate implements GateOfRun {
     const { parts } = inside
     this.#inside = inside
     this.#asker = new GateAsker(inside)
-    this.#breakers = new KnownBreakers(parts.consumer.keys, this.#asker.serverTime)
+    this.#breakers = new KnownBreakers(parts, this.#asker.serverTime)
     this.#failures = new FailureReports(inside, this.#asker, this.#breakers)
     this.#ahead = new TurnsAhead(parts.consumer.settings.concurrency)
   }
@@ -214,6 +214,8 @@ export class RunGate implements GateOfRun {
     const passed = [...this.#jobs.values()].filter(({ phase }) => phase === 'passed').length
     await this.#asker.send(Math.max(0, this.#inside.policies.room() + this.#ahead.count - passed))
     this.#inside.policies.resume()
+    // other streams of the set wait for what was answered as well
+    this.#inside.parts.shared?.changed()
     if (this.#asker.hasOperations) this.#askSoon()
   }
 
@@ -272,14 +274,13 @@ export class RunGate implements GateOfRun {
   }
 
   #giveBack(waiting: WaitingJob, isDone: boolean): void {
-    const { breakerType: eventType, job, places, holder } = waiting
+    const { breakerType: eventType, probeId: entryId, places, holder } = waiting
     if (waiting.hasPlaces) {
       this.#asker.add({ op: 'left', holder, places, heldMs: this.#now - waiting.from })
       for (const other of this.#jobs.values()) other.placeLeft(places)
     }
     if (waiting.isProbe && !waiting.hasReported) {
       const failuresKey = this.#breakers.failuresKey(eventType)
-      const { entryId } = job
       this.#asker.add(isDone ? { op: 'worked', eventType, failuresKey, entryId } : { op: 'void', eventType, entryId })
       if (isDone) this.#breakers.closed(eventType, this.#now)
       else this.#breakers.opened(eventType, this.#now)

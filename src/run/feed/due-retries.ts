@@ -73,17 +73,29 @@ export class DueRetries {
       this.#pace.note(this.#taken.requestMs, this.#pool.isIdle ? sentAt - this.#taken.repliedAt : undefined)
     const free = Math.max(1, this.#pace.entries - this.#pool.load + this.#pool.waiting)
     const room = policies ? policies.limit(free) : free
-    const conditions = namedConditions(this.#over, this.#run)
-    const taken = room > 0 ? await this.#starter.take({ room, till: undefined, conditions }) : undefined
-    this.#conditions = taken?.left.conditions ?? this.#conditions
+    const taken = room > 0 ? await this.#take(room) : undefined
     const repliedAt = this.#now
     this.#taken = { requestMs: repliedAt - sentAt, repliedAt }
-    await this.#startHanded(taken?.handed ?? [])
     this.#starter.forgetStarted()
     const has = taken !== undefined && taken.called + taken.handed.length > 0
     this.#takeAt = has ? repliedAt : repliedAt + STUCK_MS
     this.note(taken?.isMore ? 0 : taken?.left.dueInMs)
     return has
+  }
+
+  /** In a set, only what has a place: counts rise when handlers start. */
+  async #take(most: number): ReturnType<RetryStarter['take']> {
+    const { shared } = this.#run.parts
+    const room = shared ? await shared.reserve(most) : most
+    try {
+      const conditions = namedConditions(this.#over, this.#run)
+      const taken = await this.#starter.take({ room, till: undefined, conditions })
+      this.#conditions = taken.left.conditions
+      await this.#startHanded(taken.handed)
+      return taken
+    } finally {
+      shared?.unreserve()
+    }
   }
 
   /** What is at its last delivery waits to be alone; of a type that has more it runs beside others. What has none left becomes a dead letter. */

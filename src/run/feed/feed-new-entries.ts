@@ -19,7 +19,7 @@ const TURN_WAIT_MS = 2_000
  */
 export async function feedNewEntries(run: Run): Promise<WorkEnd> {
   const { time, settler, parts } = run
-  const pool = new CallPool(time.clock, parts.consumer.settings.concurrency, true)
+  const pool = new CallPool(time.clock, parts.consumer.settings.concurrency, true, parts.shared)
   const scaler = new BacklogScaler(run)
   const reader = new StreamReader(run, scaler)
   const takesDue = parts.consumer.settings.mode === 'drain' && run.policies?.setsAsideForTurns
@@ -75,8 +75,11 @@ async function readOn(run: Run, pool: CallPool, reader: StreamReader, retries: D
     if (reader.isEmpty && pool.isIdle && !wasAhead) {
       if (run.delays?.isDue && mode !== 'once' && !run.hasGivenSlot) continue
       if (mode === 'drain' && (await isDue(run, pool, retries))) continue
-      return
+      if (mode !== 'drain' || !parts.shared || !(await othersHaveWork(run, pool, pauseMs))) return
+      pauseMs = Math.min(pauseMs * 2, LOOK_AGAIN_MS.last)
+      continue
     }
+    if (parts.shared && jobs.length > 0) parts.shared.isQuiet = false
     const addedAt = time.clock.monotonic()
     const { isFull } = reader
     // sent before handlers start, so that the server is at work meanwhile
@@ -132,6 +135,22 @@ async function isDue({ policies, time }: Run, pool: CallPool, retries: DueRetrie
   }
   policies.resume = resume
   return isTime
+}
+
+/** Waits for that long, while other streams of the set have work: what comes in the meantime does not wait for the end of theirs. @returns Whether they still have. */
+async function othersHaveWork({ time, parts }: Run, pool: CallPool, waitMs: number): Promise<boolean> {
+  const { shared } = parts
+  if (!shared) return false
+  let isOver = false
+  const end = () => {
+    isOver = true
+    pool.notify()
+  }
+  shared.rest()
+  const cancels = [time.clock.after(Math.max(1, Math.min(waitMs, time.waitableMs())), end), time.onAbort(end)]
+  await pool.until(() => isOver || shared.isAllQuiet)
+  for (const cancel of cancels) cancel()
+  return !shared.isAllQuiet
 }
 
 /** Resolves once all is done; or, where events wait for others, for their route or for policies, after that long, when there is room for more. */
