@@ -456,6 +456,28 @@ describe('its function', () => {
     expect(await differences(database, raw)).toEqual([])
   })
 
+  test('waits for new rows as long as LISTEN_MS says', async () => {
+    vi.resetModules()
+    vi.stubEnv('DATABASE_URL', postgres.url)
+    vi.stubEnv('LISTEN_MS', '3000')
+    vi.stubEnv('POWERTOOLS_METRICS_DISABLED', 'true')
+    const { handler } = await import('../../examples/outbox/relay.ts')
+    const own = await import('../../examples/outbox/redis.ts')
+    const { database } = await import('../../examples/outbox/database.ts')
+    onTestFinished(async () => {
+      vi.stubEnv('POWERTOOLS_METRICS_DISABLED', 'false')
+      await Promise.all([own.redis.close(), database.close()])
+    })
+    const running = handler({}, lambdaContext('relay'))
+    await insert(onPostgres, [{ id: '1' }])
+    await vi.waitFor(async () => expect(await idsInStream()).toEqual(['1']), 10_000)
+    await insert(onPostgres, [{ id: '2' }])
+
+    expect(await running).toMatchObject({ batches: 2, published: 2 })
+    expect(await differences(onPostgres, raw)).toEqual([])
+    expect(await handler({}, lambdaContext('relay', 15_000))).toMatchObject({ batches: 0 })
+  })
+
   test('takes commands, and refuses what is none', async () => {
     const post = async (body: unknown) => {
       const { statusCode, body: answer } = await api.handler({
