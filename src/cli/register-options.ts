@@ -41,6 +41,16 @@ export interface RegisterOptions {
 const TEXT = { type: 'string' } as const
 const FLAG = { type: 'boolean', default: false } as const
 const COMMAND = { name: 'register', usage: REGISTER_USAGE }
+/** What says something of a group. */
+const REGISTRATION = [
+  'owner',
+  'max-lag',
+  'max-age-ms',
+  'retention-ms',
+  'letters-owner',
+  'letters-retention-ms',
+  'letters',
+] as const
 const NUMBERS = ['max-lag', 'max-age-ms', 'retention-ms', 'letters-retention-ms'] as const
 
 /** @returns `undefined` if it asks for help. @throws {UsageError} A word too many or too few, an unknown option, or a value that is none. */
@@ -67,7 +77,8 @@ export function readRegisterOptions(args: readonly string[]): RegisterOptions | 
   const where = { stream, group, priorities, redis, json }
   if (group === undefined || remove) {
     if (remove && group === undefined) throw new UsageError('millrace register: --remove needs GROUP')
-    if (owner !== undefined) throw new UsageError('millrace register: --owner needs GROUP, and goes without --remove')
+    const unused = REGISTRATION.find((name) => values[name] !== undefined)
+    if (unused) throw new UsageError(`millrace register: --${unused} needs GROUP, and goes without --remove`)
     return { ...where, registration: undefined }
   }
   if (!owner) throw new UsageError('millrace register: --owner NAME must say who answers for the group')

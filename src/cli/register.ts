@@ -4,6 +4,7 @@ import { keepingLines } from './keeping-lines.ts'
 import { REGISTER_USAGE, type RegisterOptions, readRegisterOptions } from './register-options.ts'
 import { connectInspectionTargets, streamsOf } from './targets.ts'
 import { printableJson, printableName } from './text/printable.ts'
+import { UsageError } from './usage-error.ts'
 
 /**
  * `millrace register`: registers a group of a stream, takes it off, or lists what is registered.
@@ -20,6 +21,9 @@ export async function run(args: readonly string[]): Promise<void> {
   const streams = streamsOf([options.stream], sets)
   try {
     for (const stream of streams) await registerOne({ ...options, stream }, redis, streams.length > 1)
+  } catch (cause) {
+    const isWrongUse = cause instanceof TypeError || cause instanceof RangeError
+    throw isWrongUse ? new UsageError(`millrace register: ${cause.message}`, { cause }) : cause
   } finally {
     await redis.close()
   }

@@ -88,6 +88,13 @@ export function isKeyOfConsumer(keys: ConsumerKeys, key: string): boolean {
   return Object.values(keys as object).includes(key) || prefixes.some((own) => key.startsWith(own))
 }
 
+/** Whether a key is one of the stream's, whatever the group: of its delayed events, of its publishers, of its registry and janitor. */
+export function isKeyBesideStream(stream: string, key: string): boolean {
+  const { delayed } = delayKeys(stream)
+  const prefixes = ['published', 'aggregate', 'stream'].map((word) => publisherPrefix(stream, word))
+  return key === delayed || [`${delayed}:`, ...prefixes].some((own) => key.startsWith(own))
+}
+
 /** Whether a consumer's dead letters lie in another hash slot than the rest of its keys, which no cluster takes. */
 export function isInOtherSlot({ stream, deadLetters }: ConsumerKeys): boolean {
   return hashSlot(deadLetters) !== hashSlot(stream)
@@ -164,7 +171,7 @@ export function keepingKeys(stream: string): KeepingKeys {
 }
 
 /** What a key begins with that publishers keep of one stream. */
-export function publisherPrefix(stream: string, word: string): string {
+function publisherPrefix(stream: string, word: string): string {
   const tag = hashTag(stream)
   const prefix = tag === stream ? slotPrefix(stream) : `{${tag}}`
   return `${prefix}::${word}:${ownName(stream, tag)}:`

@@ -187,7 +187,7 @@ function checkIgnored(action: string, ignoreGroups: readonly string[], groups: J
     throw wrongUseError(action, `ignoreGroups must be an array, got ${typeof ignoreGroups}`)
   for (const group of ignoreGroups) {
     assertText(action, 'each of ignoreGroups', group)
-    if (group in groups)
+    if (Object.hasOwn(groups, group))
       throw wrongUseError(action, `group ${quotedValue(group)} must not be in both groups and ignoreGroups`)
   }
 }

@@ -7,6 +7,7 @@ import { quotedValue } from '../errors.ts'
 import type { Connection } from '../group/connection.ts'
 import { keepingOf } from '../group/redis/keeping.ts'
 import { assertEntryId, assertKeys, checkGroups } from './janitor-options.ts'
+import { writeRegistry } from './registry.ts'
 
 /** Where a registry is. */
 export interface RegistryOptions {
@@ -26,8 +27,8 @@ export async function registerGroups(
 ): Promise<void> {
   const actions = openEach('register groups', stream, options)
   for (const [key, action] of actions) checkGroups(action, key, groups)
-  const texts = Object.entries(groups).map(([group, given]) => [group, encodeRegistration(given)])
-  for (const [key, action] of actions) await keepingOf(action, options.redis).register(key, Object.fromEntries(texts))
+  const texts = Object.entries(groups).map(([group, given]) => [group, encodeRegistration(given)] as const)
+  for (const [key, action] of actions) await write(action, key, options, new Map(texts))
 }
 
 /**
@@ -43,8 +44,18 @@ export async function unregisterGroups(
   for (const [key, action] of openEach('unregister groups', stream, options)) {
     if (!Array.isArray(groups)) throw wrongUseError(action, `groups must be an array, got ${typeof groups}`)
     for (const group of groups) assertText(action, 'each of groups', group)
-    await keepingOf(action, options.redis).register(key, Object.fromEntries(groups.map((group) => [group, undefined])))
+    await write(action, key, options, new Map(groups.map((group) => [group, undefined])))
   }
+}
+
+async function write(
+  action: string,
+  stream: string,
+  { redis }: RegistryOptions,
+  texts: ReadonlyMap<string, string | undefined>,
+): Promise<void> {
+  const keeping = keepingOf(action, redis)
+  await writeRegistry(keeping, stream, await keeping.registered(stream), texts)
 }
 
 /**

@@ -2,6 +2,7 @@ import type { Entry } from '../../core/entry.ts'
 import { compareEntryIds, entryBytes, entryIdBefore } from '../../core/entry.ts'
 import type { Blocker } from '../../core/janitor-report.ts'
 import type { EntryRange, Keeping, KeepingRequest, KeepingStep } from '../keeping.ts'
+import { readAgeFloor } from '../keeping.ts'
 import { MAX_GONE } from '../redis/scripts/trim-done.ts'
 import type { Undone } from '../undone.ts'
 import type { DoneByGroup } from './memory-done-by-group.ts'
@@ -14,7 +15,7 @@ interface Kept {
   readonly floors: Map<string, string>
   lease?: { readonly token: string; readonly until: number }
   range?: EntryRange
-  archived?: string
+  isArchived?: boolean
   /** Group name → milliseconds since 1970 since when it blocks. */
   readonly since: Map<string, number>
   /** Group name → entries that were gone before it had done them, when somebody last looked. */
@@ -24,6 +25,8 @@ interface Kept {
 }
 
 const PAGE_ENTRIES = 1_000
+/** Of whom a note says since when it blocks, where it is no group. */
+const KINDS = { floor: 'floor', letters: 'floor', 'no-groups': 'none' }
 
 /** One for each server, whoever connects to it. */
 const keepings = new WeakMap<MemoryServer, MemoryKeeping>()
@@ -71,7 +74,7 @@ class MemoryKeeping implements Keeping {
         is: 'range',
         range: kept.range,
         isRepeated: true,
-        isArchived: kept.archived === kept.range.lastId,
+        isArchived: kept.isArchived === true,
       })
     delete kept.range
     const { entries, blockedAt } = nextRange(this.#server.streams.get(key)?.entries ?? [], request, view.isSafe, now)
@@ -82,6 +85,7 @@ class MemoryKeeping implements Keeping {
     if (!request.archives)
       return answer({ is: 'range', range, trimmed: this.#trim(key, last.id), length: this.#length(key) })
     kept.range = range
+    delete kept.isArchived
     return answer({ is: 'range', range })
   }
 
@@ -92,7 +96,7 @@ class MemoryKeeping implements Keeping {
     if ('is' in view) return view
     const trimmedAhead = this.#trimmedAhead(key, request)
     if (JSON.stringify(kept.range) !== JSON.stringify(range)) return step({ is: 'lapsed' })
-    kept.archived = range.lastId
+    kept.isArchived = true
     const isHeld = !view.isSafe(range.lastId)
     const trimmed = isHeld ? 0 : this.#trim(key, range.lastId)
     if (!isHeld) delete kept.range
@@ -104,6 +108,7 @@ class MemoryKeeping implements Keeping {
       trimmed,
       trimmedAhead,
       length: this.#length(key),
+      blockers: isHeld ? this.#noteBlockers(kept, view.done, range.lastId, false) : [],
       unregistered: view.unregistered,
     })
   }
@@ -161,12 +166,11 @@ class MemoryKeeping implements Keeping {
     if (others.length > 0) return step({ is: 'groups', groups: others })
     const counted = groups.filter((name) => !ignored.includes(name) && (there.has(name) || registered.has(name)))
     const done = counted.map((name) => doneBy(this.#server, key, name, there.get(name), registered.get(name)))
-    const floor = (name: string, id: string): DoneByGroup => ({
-      name,
-      id: entryIdBefore(id),
-      reason: 'floor',
-      isRegistered: false,
-    })
+    const floor = (name: string, text: string): DoneByGroup => {
+      const ageMs = readAgeFloor(text)
+      const id = ageMs === undefined ? text : `${Math.max(0, this.#now() - ageMs)}-0`
+      return { name, id: entryIdBefore(id), reason: ageMs === undefined ? 'floor' : 'letters', isRegistered: false }
+    }
     if (counted.length === 0 && needsGroups)
       done.push({ name: '', id: '0-0', reason: 'no-groups', isRegistered: false })
     for (const [name, id] of floors) done.push(floor(name, id))
@@ -181,7 +185,7 @@ class MemoryKeeping implements Keeping {
   #noteBlockers(kept: Kept, done: readonly DoneByGroup[], blockedAt: string | undefined, isAll: boolean): Blocker[] {
     const now = this.#now()
     const blocking = blockedAt === undefined ? [] : done.filter(({ id }) => compareEntryIds(id, blockedAt) < 0)
-    const keyOf = ({ name, reason }: DoneByGroup) => (reason === 'floor' ? `floor ${name}` : name)
+    const keyOf = ({ name, reason }: DoneByGroup) => `${KINDS[reason as keyof typeof KINDS] ?? 'group'} ${name}`
     for (const one of blocking) if (!kept.since.has(keyOf(one))) kept.since.set(keyOf(one), now)
     const names = new Set(blocking.map(keyOf))
     if (blockedAt !== undefined || isAll)
@@ -261,7 +265,6 @@ function step(part: Partial<KeepingStep> & Pick<KeepingStep, 'is'>): KeepingStep
     isArchived: false,
     trimmed: 0,
     length: 0,
-    added: undefined,
     trimmedAhead: 0,
     blockers: [],
     unregistered: [],

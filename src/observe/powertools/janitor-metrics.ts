@@ -32,14 +32,15 @@ function sumOfOne(name: string, all: readonly Values[]): number | undefined {
 }
 
 function valuesOf(report: JanitorStreamReport, isFailed: boolean): Values {
+  // a run that was refused, that another one kept out, or whose time was over before, has not seen the stream
+  const isSeen = report.reached && !isFailed && !report.busy
   return {
     ArchivedEntryCount: report.archived,
     TrimmedEntryCount: report.trimmed,
     TrimmedAheadCount: report.trimmedAhead,
-    // a run that was refused, or that another one kept out, has not seen the stream
-    StreamLength: isFailed || report.busy ? undefined : report.kept,
-    UnregisteredGroups: report.unregistered.length,
-    BlockedDuration: Math.max(0, ...report.blockers.map(({ sinceMs }) => sinceMs)),
+    StreamLength: isSeen ? report.kept : undefined,
+    UnregisteredGroups: isSeen ? report.unregistered.length : undefined,
+    BlockedDuration: isSeen ? Math.max(0, ...report.blockers.map(({ sinceMs }) => sinceMs)) : undefined,
     JanitorErrorCount: isFailed ? 1 : undefined,
   }
 }

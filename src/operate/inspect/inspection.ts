@@ -102,8 +102,12 @@ export interface JanitorInspection {
   readonly archivedToId?: string | undefined
   /** Entries that left the stream before a group had done them, by group. */
   readonly trimmedAhead: Readonly<Record<string, number>>
-  /** Whoever keeps entries that are due to go, and for how many milliseconds. */
+  /** The groups that keep entries that are due to go, and for how many milliseconds. */
   readonly blockers: Readonly<Record<string, number>>
+  /** The floors that do. */
+  readonly floors: Readonly<Record<string, number>>
+  /** Milliseconds for which nothing has gone since there is no group, and none is registered; left out where it is not so. */
+  readonly withoutGroupsMs?: number | undefined
 }
 
 /** The delayed events of a stream. */
