@@ -58,6 +58,11 @@ const SYSTEMS: readonly {
     about: 'Accounts as their events: deposits, withdrawals and transfers, and not a cent lost',
     load: () => import('./accounts.ts'),
   },
+  {
+    name: 'outbox',
+    about: 'Orders in Postgres, their events in a stream: each row once and in order, by two relays',
+    load: () => import('./outbox.ts'),
+  },
 ]
 
 export const NAMES = SYSTEMS.map(({ name }) => name)

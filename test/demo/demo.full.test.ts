@@ -126,6 +126,16 @@ test('npm run demo -- accounts loses not a cent', { timeout: PATIENCE_MS }, asyn
   expect(balances).toBeGreaterThan(0)
 })
 
+test('npm run demo -- outbox publishes each row once, in order', { timeout: PATIENCE_MS }, async () => {
+  const ran = await runDemo(['outbox', '--seconds', '3'])
+
+  expect(ran).toMatchObject({ status: 0, stderr: '', leftFiles: [] })
+  expect(ran.stdout).toMatch(/\n\nEverything adds up\n$/)
+  const [rows, published, setAside] = numbersOf(ran, /ok {2}rows (\d+) += published (\d+) \+ set aside (\d+)$/m)
+  expect(rows).toBe(published + setAside)
+  expect(Math.min(published, setAside)).toBeGreaterThan(0)
+})
+
 test('npm run demo -- webhooks adds up', { timeout: PATIENCE_MS }, async () => {
   const ran = await runDemo(['webhooks', '--seconds', '3'])
 

@@ -76,6 +76,7 @@ import { settleEntriesScript } from '../../src/group/redis/scripts/settle.ts'
 import { startClaimedScript } from '../../src/group/redis/scripts/start.ts'
 import { takeSetAsideGuardedScript, takeSetAsideScript, undoTakeScript } from '../../src/group/redis/scripts/take.ts'
 import { takeSlotScript } from '../../src/group/redis/scripts/take-slot.ts'
+import { takeSomeGuardedScript, takeSomeScript } from '../../src/group/redis/scripts/take-some.ts'
 import { trimDoneScript } from '../../src/group/redis/scripts/trim-done.ts'
 import { undoneEntriesScript } from '../../src/group/redis/scripts/undone-entries.ts'
 import type { RedisCommand } from '../../src/group/redis/transport.ts'
@@ -159,6 +160,8 @@ const POLICY_SCRIPTS = [
   holdMarkersScript,
   passGatesScript,
   takeSetAsideGuardedScript,
+  takeSomeScript,
+  takeSomeGuardedScript,
 ]
 const EVALS: RedisCommand[] = [['eval'], ['evalsha']]
 
@@ -479,7 +482,7 @@ describe('the ACL file', () => {
     const files = await readdir(join(import.meta.dirname, '../../src/group/redis/scripts'))
 
     expect(files.filter((file) => !PARTS.includes(file))).toHaveLength(
-      // two of them are in the file of another
+      // three of them are in the file of another
       new Set([
         ...DECIDER_SCRIPTS,
         undoneEntriesScript,
@@ -490,7 +493,7 @@ describe('the ACL file', () => {
         ...OPERATOR_SCRIPTS,
         ...JANITOR_SCRIPTS,
         ...POLICY_SCRIPTS,
-      ]).size - 2,
+      ]).size - 3,
     )
   })
 })
