@@ -14,16 +14,52 @@ export interface BacklogSettings {
   readonly clock: Clock
 }
 
+/** Called once a call that was let through has ended, with whether each of its events may have been added. */
+export type EndAdmitted = (mayBeAdded: readonly boolean[]) => void
+
 /**
- * Lets calls of one publisher through, in order, while the slowest registered group has less than `maxBacklog` to do: what the server said last, at most a second ago, and what this
- * publisher has added since.
+ * Resolves once there is room in each stream that they go into: of a set, none is written before.
+ *
+ * @param streams Of each event.
+ * @throws {BacklogFullError} There was no room in time.
+ * @throws {RedisReplyError | RedisConnectionError} It could not be measured.
+ */
+export async function admitAll(limits: ReadonlyMap<string, BacklogLimit>, streams: readonly string[]): Promise<EndAdmitted> {
+  const places = Map.groupBy(streams.keys(), (place) => streams[place] as string)
+  const calls = [...places].map(async ([stream, own]) => {
+    const end = await limits.get(stream)?.admit(own.length)
+    return (mayBeAdded: readonly boolean[]) => end?.(own.filter((place) => mayBeAdded[place]).length)
+  })
+  try {
+    const ends = await Promise.all(calls)
+    return (mayBeAdded) => {
+      for (const end of ends) end(mayBeAdded)
+    }
+  } catch (error) {
+    // what one stream refuses takes no room in the others, also where they let it through later
+    for (const call of calls)
+      call.then(
+        (end) => end([]),
+        () => {},
+      )
+    throw error
+  }
+}
+
+/**
+ * Lets calls of one publisher through, in order, while the slowest registered group of a stream has less than `maxBacklog` to do: what the server said last, at most a second ago, and
+ * what this publisher has added since, or may add yet.
  */
 export class BacklogLimit {
   readonly #settings: BacklogSettings
   readonly #measure: MeasureUndone
+  /** When the server answered last, or failed to. */
   #measuredAt = -Infinity
   /** What was measured last; `undefined`: no group is registered. */
   #undone: Promise<Undone | undefined> = Promise.resolve(undefined)
+  /** Events of calls that have not ended. */
+  #underWay = 0
+  /** Events that may not be in what was measured last. */
   #added = 0
   #last: Promise<unknown> = Promise.resolve()
 
@@ -35,15 +71,20 @@ export class BacklogLimit {
   /**
    * Resolves once so many events may be published.
    *
+   * @returns To be called once the call has ended, with how many may have been added.
    * @throws {BacklogFullError} There was no room in time.
    * @throws {RedisReplyError | RedisConnectionError} It could not be measured.
    */
-  async admit(events: number): Promise<void> {
+  async admit(events: number): Promise<(added: number) => void> {
     const { clock, waitMs } = this.#settings
     const until = clock.monotonic() + waitMs
     const turn = this.#last.then(() => this.#admit(events, until))
     this.#last = turn.catch(() => {})
-    return turn
+    await turn
+    return (added) => {
+      this.#underWay -= events
+      this.#added -= events - added
+    }
   }
 
   async #admit(events: number, until: number): Promise<void> {
@@ -56,16 +97,18 @@ export class BacklogLimit {
       if (again > until) throw new BacklogFullError(stream, undone.group, backlog, maxBacklog)
       await sleepUntil(clock, again)
     }
+    this.#underWay += events
     this.#added += events
   }
 
-  #measured(): Promise<Undone | undefined> {
+  async #measured(): Promise<Undone | undefined> {
     const { stream, clock } = this.#settings
     if (clock.monotonic() - this.#measuredAt < MEASURED_EVERY_MS) return this.#undone
-    this.#measuredAt = clock.monotonic()
-    this.#added = 0
+    // the server may be asked before it is given what is under way
+    this.#added = this.#underWay
     this.#undone = this.#measure(stream)
-    return this.#undone
+    // those that wait behind a server that hangs end with this call, not each after one of its own
+    return this.#undone.finally(() => (this.#measuredAt = clock.monotonic()))
   }
 }
 

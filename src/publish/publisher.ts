@@ -4,14 +4,15 @@ import { consumerKeys } from '../core/keys.ts'
 import { assertText, wrongUseError } from '../core/options.ts'
 import type { EventDefinition, PayloadOf } from '../define/event.ts'
 import type { PublishCall } from '../define/observe.ts'
-import { PublishFailedError, quotedValue } from '../errors.ts'
+import { PublishFailedError, quotedValue, RedisConnectionError } from '../errors.ts'
 import type { Aggregates, AppendResult, Connection, OnceWithin, WakeFlag } from '../group/connection.ts'
 import type { CancelAnswer, DelayedEntries } from '../group/delays.ts'
 import { createAppender } from '../group/redis/append.ts'
 import { createExpectingAppender } from '../group/redis/append-expecting.ts'
 import { createCanceller } from '../group/redis/cancelling.ts'
 import { createUndoneMeasure } from '../group/redis/undone.ts'
-import { BacklogLimit } from './backlog-limit.ts'
+import type { EndAdmitted } from './backlog-limit.ts'
+import { admitAll, BacklogLimit } from './backlog-limit.ts'
 import type { Encoded } from './encode-events.ts'
 import { encodeEvents } from './encode-events.ts'
 import { areExpecting, expectingEntries } from './expecting.ts'
@@ -210,10 +211,12 @@ async function append(
   let entries: readonly Encoded[] = []
   let answers: readonly (string | number | Error)[] = []
   let duplicates: ReadonlySet<number> | undefined
+  let endAdmitted: EndAdmitted | undefined
   let error: Error | undefined
   try {
     entries = await encodeEvents(action, publishing, drafts, tracedBy(call))
-    if (publishing.limits) await admitAll(publishing.limits, drafts)
+    const streams = drafts.map((draft) => draft.stream)
+    if (publishing.limits) endAdmitted = await admitAll(publishing.limits, streams)
     const appended = await (isExpecting ? sendExpecting : send)(publishing, drafts, entries)
     answers = appended.answers
     duplicates = appended.duplicates
@@ -226,6 +229,7 @@ async function append(
     error = thrown as Error
     throw thrown
   } finally {
+    endAdmitted?.(drafts.map((_draft, n) => mayBeAdded(answers[n], duplicates?.has(n))))
     if (call) {
       const durationMs = clock.monotonic() - startedAt
       const entryIds = drafts.map((_draft, n) => idOnly(answers[n]))
@@ -281,12 +285,6 @@ function limitsByStream(
   return new Map((set?.streams ?? [stream]).map((one) => [one, limitOf(one)]))
 }
 
-/** Resolves once there is room in each stream that they go into: of a set, none is written before. */
-async function admitAll(limits: ReadonlyMap<string, BacklogLimit>, drafts: readonly EventDraft[]): Promise<void> {
-  const streams = Map.groupBy(drafts, ({ stream }) => stream)
-  await Promise.all([...streams].map(async ([stream, own]) => limits.get(stream)?.admit(own.length)))
-}
-
 /** The flags of each stream. @throws {TypeError} No hash tag gives the slot of its name. */
 function flagsByStream({ stream, set, wakes }: Pick<Publishing, 'stream' | 'set' | 'wakes'>): Publishing['flags'] {
   const flagsOf = (one: string) =>
@@ -312,6 +310,12 @@ type Answer = string | number | Error | undefined
 
 const idOnly = (answer: Answer) => (typeof answer === 'string' ? answer : undefined)
 const timeOnly = (answer: Answer) => (typeof answer === 'number' ? new Date(answer) : undefined)
+
+/** Whether an event may have been added to its stream: what is delayed, refused or a repeat was not. */
+function mayBeAdded(answer: Answer, isDuplicate = false): boolean {
+  if (typeof answer === 'string') return !isDuplicate
+  return answer === undefined || answer instanceof RedisConnectionError
+}
 
 function resultOf(eventId: string, answer: Answer, isDuplicate = false): Result {
   const repeat = isDuplicate ? ({ duplicate: true } as const) : {}
