@@ -33,7 +33,9 @@ export class SharedPlaces implements SetPlaces {
 
   /** Whether a place is free that no other member has the right to before it. */
   isNext(member: Member): boolean {
-    if (this.free < 1 || (this.#alone && this.#alone !== member)) return false
+    if (this.free < 1) return false
+    // what others want waits for its end, whosever turn it is
+    if (this.#alone) return this.#alone === member
     const at = this.#members.indexOf(member)
     const turn = this.#turnOf(member)
     return this.#members.every((other, n) => {
