@@ -1,6 +1,11 @@
-import { CLOCK_STEP_MS, LINE_IS_STALE_MS, LONGEST_TURN_MS } from '../../../core/gates.ts'
+import { CLOCK_STEP_MS, LINE_IS_STALE_MS, LONGEST_TURN_MS, RUNS_PER_QUEUE } from '../../../core/gates.ts'
 
-/** Places of concurrency limits, and turns of rate limits, each read once in a call. `line` is the time at which the last of those that wait asks again. Needs the locals now, ahead, most, num. */
+/**
+ * Places of concurrency limits, and turns of rate limits, each read once in a call. `line` is the time at which the last of those that wait asks again. Needs the locals now, ahead, most, num.
+ *
+ * Who waits for a turn stands in the limit's queue, in the order of entry ids, whatever the order in which they ask: a number for each, or, far behind, the first and the last of some with
+ * how many they are. Others that stand before have their turn first, unless they let it pass.
+ */
 export const LUA_LIMITS = `
 local limits = {}
 local function limitOf(key)
@@ -10,20 +15,28 @@ local function limitOf(key)
   local flat, gone = redis.call('HGETALL', key), {}
   for i = 1, #flat, 2 do
     local name, value = flat[i], tonumber(flat[i + 1]) or 0
-    if name:sub(1, 1) ~= '@' then known.numbers[name] = value
+    if name == 'queue' then known.runs = flat[i + 1]
+    elseif name:sub(1, 1) ~= '@' then known.numbers[name] = value
     elseif value <= now then gone[#gone + 1] = name
     else known.holders[name], known.count, known.ends = true, known.count + 1, math.max(known.ends or 0, value) end
   end
   if #gone > 0 then redis.call('HDEL', key, unpack(gone)) end
-  for _, name in ipairs({'line', 'back', 'used', 'free', 'late', 'peak', 'since', 'mark', 'waits', 'asked', 'woke'}) do known[name] = known.numbers[name] or 0 end
-  if known.used > now + ${CLOCK_STEP_MS} then known.line, known.back, known.waits, known.asked = 0, 0, 0, 0 end
+  for _, name in ipairs({'line', 'used', 'free', 'late', 'peak', 'since', 'asked', 'woke'}) do known[name] = known.numbers[name] or 0 end
+  if known.used > now + ${CLOCK_STEP_MS} then known.line, known.asked, known.runs = 0, 0, '' end
+  known.queue, known.waiting = {}, 0
+  for text in (known.runs or ''):gmatch('%S+') do
+    local first, last, count = text:match('^(%d+):(%d+):(%d+)$')
+    first, count = tonumber(first or text) or 0, tonumber(count or 1)
+    known.queue[#known.queue + 1] = {first = first, last = tonumber(last) or first, count = count}
+    known.waiting = known.waiting + count
+  end
   known.avg, known.gap = known.numbers.avg, known.numbers.gap
   limits[key] = known
   return known
 end
--- others wait in line, and get their turn
+-- others wait in line, and get their place
 local function hasLine(limit)
-  return math.max(limit.line, limit.back) > now and math.max(limit.used, limit.free) > now - ${LINE_IS_STALE_MS}
+  return limit.line > now and limit.used > now - ${LINE_IS_STALE_MS}
 end
 local function left(key, member, heldMs)
   local limit = limitOf(key)
@@ -46,56 +59,99 @@ local function ruleOf(limit, rate)
   limit.peak = math.max(limit.peak, rate.late)
   rate.apart = (rate.per + math.max(limit.late, limit.peak) + rate.slack) / rate.max
   if limit.gap and math.abs(limit.gap - gap) > 0.001 then
-    limit.free, limit.line, limit.back = limit.free - limit.gap + rate.apart, 0, 0
+    limit.free, limit.line = limit.free - limit.gap + rate.apart, 0
   end
   -- nobody is given a turn later than that: the server's clock was set back
   if limit.free > now + ahead + rate.slack + 2 * rate.apart then limit.free = now + rate.apart end
   limit.per, limit.gap = rate.per, gap
   if now - limit.asked > ${LINE_IS_STALE_MS} then limit.woke = now end
-  -- turns that nobody took although somebody asked: who stood in line is gone
-  if math.max(limit.woke, limit.free) < now - ${LINE_IS_STALE_MS} then limit.waits = 0 end
   limit.asked, limit.changed = now, true
   rate.from = math.max(now, limit.free - rate.slack)
 end
--- an entry id as a number, by which those that come back stand in order
+-- an entry id as a number
 local function orderOf(id)
   local ms, seq = id:match('(%d+)%-(%d+)$')
-  return (tonumber(ms or '') or 0) + math.min(tonumber(seq or '') or 0, 999) / 1000
+  return math.min(tonumber(ms or '') or 0, 9000000000000) * 1000 + math.min(tonumber(seq or '') or 0, 999)
 end
+-- how many stand before it, its place among them, and whether it stands there
+local function standing(limit, id)
+  local queue, order, before = limit.queue, orderOf(id), 0
+  if #queue > 0 and order > queue[#queue].last then return limit.waiting, #queue + 1, false, order end
+  for i, run in ipairs(queue) do
+    if order <= run.last then return before, i, order >= run.first, order end
+    before = before + run.count
+  end
+  return before, #queue + 1, false, order
+end
+-- of the neighbours that are far behind, those with the fewest entries
+local function mergeTwo(queue)
+  local best, fewest = 0, math.huge
+  for i = ${RUNS_PER_QUEUE / 2}, #queue - 1 do
+    local count = queue[i].count + queue[i + 1].count
+    if count < fewest then best, fewest = i, count end
+  end
+  queue[best].last, queue[best].count = table.remove(queue, best + 1).last, fewest
+end
+local function join(limit, id, isKnown)
+  local _, at, isIn, order = standing(limit, id)
+  if isIn and isKnown then return end
+  if isIn then limit.queue[at].count = limit.queue[at].count + 1
+  else table.insert(limit.queue, at, {first = order, last = order, count = 1}) end
+  limit.waiting, limit.changed = limit.waiting + 1, true
+  if #limit.queue > ${RUNS_PER_QUEUE} then mergeTwo(limit.queue) end
+end
+-- who has its turn, or waits for something else
+local function leave(limit, id)
+  local _, at, isIn = standing(limit, id)
+  if not isIn then return end
+  local run = limit.queue[at]
+  run.count, limit.waiting, limit.changed = run.count - 1, limit.waiting - 1, true
+  if run.count < 1 then table.remove(limit.queue, at) end
+end
+-- when the turns of so many have passed that nobody took: who stood there is gone
+local function passedAt(rate) return math.max(rate.limit.woke, rate.limit.free) + math.min(rate.before * rate.apart, ${LINE_IS_STALE_MS}) end
 -- others that came before it have their turn first
-local function isBehind(limit, id, isKnown)
-  if isKnown then return limit.back > now and hasLine(limit) and orderOf(id) > limit.mark end
-  return limit.waits > 0 or hasLine(limit)
+local function isBehind(rate, id)
+  rate.before = standing(rate.limit, id)
+  return rate.before > 0 and now < passedAt(rate)
 end
 -- when it asks for its turn again
-local function standForTurn(limit, rate, id, isKnown)
-  local from = most < 1 and rate.from + rate.apart or rate.from
-  local soon = math.max((limit.soon or 0) + rate.apart, from)
-  -- who stood in line already, and is near its turn, keeps its place
-  if isKnown and soon - now <= ahead and not isBehind(limit, id, true) then
-    limit.soon = soon
-    return soon
+local function standForTurn(rate, id, isKnown)
+  local limit, at = rate.limit, rate.from + rate.before * rate.apart
+  -- what there is no room for keeps nobody waiting
+  if most < 1 and not rate.isBehind then
+    at = rate.from + rate.apart
+    if isKnown then leave(limit, id) end
+  else
+    if rate.before > 0 and rate.from <= now then at = math.max(now, passedAt(rate)) end
+    join(limit, id, isKnown)
   end
-  if limit.line <= now then limit.used = now end
-  -- what comes back stands before what comes new
-  local last = isKnown and limit.back or math.max(limit.line, limit.back)
-  -- those whose turn passed while nobody asked come first, if they are still there
-  if not isKnown and last <= now then last = now + math.min(limit.waits * rate.apart, ${LINE_IS_STALE_MS}) end
-  local at = math.min(math.max(last > now and last + rate.apart or 0, from), now + ${LONGEST_TURN_MS})
-  limit[isKnown and 'back' or 'line'], limit.changed = at, true
-  if isKnown then limit.mark = math.max(limit.mark, orderOf(id))
-  else limit.waits = limit.waits + 1 end
+  at = math.min(math.max(at, (limit.soon or 0) + rate.apart), now + ${LONGEST_TURN_MS})
+  limit.soon, limit.line, limit.changed = at, math.max(limit.line, at), true
   return at
 end
+local function takeTurn(rate, turn, id, isKnown)
+  local limit = rate.limit
+  limit.free, limit.used, limit.changed = math.max(limit.free, turn) + rate.apart, now, true
+  -- whose turn has passed: where it is still there, it comes back before the others
+  limit.waiting = limit.waiting - rate.before
+  while rate.before > 0 do rate.before = rate.before - table.remove(limit.queue, 1).count end
+  if isKnown then leave(limit, id) end
+end
 local function save(limit)
-  local fields = {'line', 'used', unpack(limit.gap and {'back', 'free', 'late', 'peak', 'since', 'gap', 'mark', 'waits', 'asked', 'woke'} or {})}
+  local fields = {'line', 'used', unpack(limit.gap and {'free', 'late', 'peak', 'since', 'gap', 'asked', 'woke'} or {})}
   if limit.avg then fields[#fields + 1] = 'avg' end
   local flat = {}
   for _, name in ipairs(fields) do flat[#flat + 1], flat[#flat + 2] = name, num(limit[name]) end
+  if limit.gap then
+    local runs = {}
+    for i, run in ipairs(limit.queue) do runs[i] = (run.first == run.last and run.count == 1 and '%.0f' or '%.0f:%.0f:%d'):format(run.first, run.last, run.count) end
+    flat[#flat + 1], flat[#flat + 2] = 'queue', table.concat(runs, ' ')
+  end
   redis.call('HSET', limit.key, unpack(flat))
-  local lasts = math.max(limit.line, limit.back, limit.free, limit.ends or 0) - now + math.max(limit.per or 0, ${LINE_IS_STALE_MS})
+  local lasts = math.max(limit.line, limit.free, limit.ends or 0) - now + math.max(limit.per or 0, ${LINE_IS_STALE_MS})
   -- who comes back after a time in which nobody ran finds who came before
-  if limit.gap and limit.waits > 0 then lasts = lasts + ${LONGEST_TURN_MS} end
+  if #limit.queue > 0 then lasts = lasts + ${LONGEST_TURN_MS} end
   redis.call('PEXPIRE', limit.key, ('%.0f'):format(math.ceil(lasts)))
 end
 `
