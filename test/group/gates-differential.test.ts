@@ -20,7 +20,6 @@ const keys = consumerKeys('orders', 'billing')
 const address = { stream: 'orders', group: 'billing', keys, settings: resolveSettings('test', {}) }
 const TIMES = [
   'line',
-  'back',
   'used',
   'free',
   'since',
