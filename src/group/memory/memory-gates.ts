@@ -237,7 +237,13 @@ class MemoryGates {
     const isWaste = asked.some(({ limit, apart }) => turn > Math.max(this.#now, limit.free) + apart / 4)
     if (asked.length === 0 || (hasRoom && behind.length === 0 && !isWaste)) return undefined
     const refusing = behind.length > 0 ? behind : asked.filter(({ from }) => from === turn)
-    if (isKnown) for (const rate of asked) if (!refusing.includes(rate)) rate.limit.queue.leave(id)
-    return Math.max(...refusing.map((rate) => this.#limits.standForTurn(rate, id, isKnown, hasRoom)))
+    const times = refusing.map((rate) => this.#limits.comesAt(rate, hasRoom))
+    const again = Math.max(...times)
+    // of several it stands for the one that it waits for longest
+    const stands = refusing[times.indexOf(again)]
+    if (!stands) return undefined
+    this.#limits.standForTurn(stands, again, id, isKnown, hasRoom)
+    if (isKnown) for (const rate of asked) if (rate !== stands) rate.limit.queue.leave(id, rate.limit.gap ?? 0)
+    return again
   }
 }

@@ -41,8 +41,9 @@ export interface AskedRate {
   readonly limit: Limit
   readonly apart: number
   readonly from: number
-  /** How many stand before the entry that asks; and whether they have their turn first, or it has none. */
+  /** How many stand before the entry that asks, and how many of them are due by its turn; whether they have it first, or it has none. */
   before: number
+  due: number
   isBehind: boolean
 }
 
@@ -141,40 +142,39 @@ export class MemoryLimits {
     if (now - limit.asked > LINE_IS_STALE_MS) limit.woke = now
     Object.assign(limit, { asked: now, hasChanged: true })
     const from = Math.max(now, limit.free - rate.slack)
-    const asked = { limit, apart, from, before: limit.queue.before(id), isBehind: from > furthest }
-    asked.isBehind ||= asked.before > 0 && now < passedAt(asked)
+    const asked = { limit, apart, from, before: limit.queue.before(id), due: 0, isBehind: from > furthest }
+    asked.due = limit.queue.dueBefore(id, dueBy(asked))
+    asked.isBehind ||= asked.due > 0 && now < passedAt(asked)
     return asked
   }
 
-  /** @returns When it asks for its turn again. */
-  standForTurn({ limit, apart, from, before, isBehind }: AskedRate, id: string, isKnown: boolean, hasRoom: boolean): number {
+  /** When it asks for its turn again. */
+  comesAt({ limit, apart, from, before, due, isBehind }: AskedRate, hasRoom: boolean): number {
     const now = this.#now
-    let at = from + before * apart
-    // what there is no room for keeps nobody waiting
-    if (!hasRoom && !isBehind) {
-      at = from + apart
-      if (isKnown) limit.queue.leave(id)
-    } else {
-      if (before > 0 && from <= now) at = Math.max(now, passedAt({ limit, apart, before }))
-      limit.queue.join(id, isKnown)
-    }
-    at = Math.min(Math.max(at, limit.soon + apart), now + LONGEST_TURN_MS)
+    const isTurn = isBehind && due > 0 && from <= now
+    const at = isTurn ? Math.max(now, passedAt({ limit, apart, due })) : from + Math.max(before, hasRoom ? 0 : 1) * apart
+    return Math.min(Math.max(at, limit.soon + apart), now + LONGEST_TURN_MS)
+  }
+
+  standForTurn({ limit, isBehind }: AskedRate, at: number, id: string, isKnown: boolean, hasRoom: boolean): void {
+    // what there is no room for keeps nobody waiting, as long as it asks
+    limit.queue.join(id, isKnown, hasRoom || isBehind ? at : at + LINE_IS_STALE_MS)
     Object.assign(limit, { soon: at, line: Math.max(limit.line, at), hasChanged: true })
-    return at
   }
 
   /** What waits for something else keeps nobody waiting for a turn. */
   leave({ key, per }: Rate, id: string): void {
     const limit = this.of(key)
     limit.per = per
-    if (limit.queue.leave(id)) limit.hasChanged = true
+    if (limit.queue.leave(id, limit.gap ?? 0)) limit.hasChanged = true
   }
 
-  takeTurn({ limit, apart, before }: AskedRate, turn: number, id: string, isKnown: boolean): void {
+  takeTurn(asked: AskedRate, turn: number, id: string, isKnown: boolean): void {
+    const { limit, apart } = asked
     Object.assign(limit, { free: Math.max(limit.free, turn) + apart, used: this.#now, hasChanged: true })
+    if (isKnown) limit.queue.leave(id, limit.gap ?? 0)
     // whose turn has passed: where it is still there, it comes back before the others
-    limit.queue.drop(before)
-    if (isKnown) limit.queue.leave(id)
+    if (asked.due > 0) limit.queue.dropDue(id, dueBy(asked))
   }
 
   save(): void {
@@ -194,9 +194,14 @@ export class MemoryLimits {
   }
 }
 
-/** When the turns of those before have passed that nobody took: who stood there is gone. */
-function passedAt({ limit, apart, before }: Pick<AskedRate, 'limit' | 'apart' | 'before'>): number {
-  return Math.max(limit.woke, limit.free) + Math.min(before * apart, LINE_IS_STALE_MS)
+/** Who comes back by then has a turn first. */
+function dueBy({ from, apart }: AskedRate): number {
+  return from + apart / 2
+}
+
+/** When the turns of those have passed that nobody took: who stood there is gone. */
+function passedAt({ limit, apart, due }: Pick<AskedRate, 'limit' | 'apart' | 'due'>): number {
+  return Math.max(limit.woke, limit.free) + Math.min(due * apart, LINE_IS_STALE_MS)
 }
 
 /** A number as the scripts write it. */

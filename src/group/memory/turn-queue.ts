@@ -5,6 +5,8 @@ interface WaitingRun {
   readonly first: number
   last: number
   count: number
+  /** When the first of them comes back, in milliseconds since 1970. */
+  at: number
 }
 
 /** Who waits for a turn of a rate limit, in the order of entry ids, as `scripts/limits.ts` has it. */
@@ -17,8 +19,8 @@ export class TurnQueue {
       .split(' ')
       .filter(Boolean)
       .map((run) => {
-        const [, first = run, last = first, count = 1] = /^(\d+):(\d+):(\d+)$/.exec(run) ?? []
-        return { first: Number(first) || 0, last: Number(last) || 0, count: Number(count) }
+        const [, first, last = first, count = 1, at] = /^(\d+)(?::(\d+):(\d+))?@(\d+)$/.exec(run) ?? []
+        return { first: Number(first ?? 0), last: Number(last ?? 0), count: Number(count), at: Number(at ?? 0) }
       })
   }
 
@@ -31,27 +33,37 @@ export class TurnQueue {
     return this.#standing(orderOf(id)).before
   }
 
-  join(id: string, isKnown: boolean): void {
+  /** How many of them are due by then. */
+  dueBefore(id: string, time: number): number {
+    const due = this.#runs.slice(0, this.#standing(orderOf(id)).at).filter(({ at }) => at <= time)
+    return due.reduce((sum, { count }) => sum + count, 0)
+  }
+
+  join(id: string, isKnown: boolean, comesAt: number): void {
     const order = orderOf(id)
     const { at, isIn } = this.#standing(order)
-    if (isIn) (this.#runs[at] as WaitingRun).count += isKnown ? 0 : 1
-    else this.#runs.splice(at, 0, { first: order, last: order, count: 1 })
+    const run = isIn ? this.#runs[at] : undefined
+    if (run?.first === run?.last && run) run.at = comesAt
+    if (run) run.count += isKnown ? 0 : 1
+    else this.#runs.splice(at, 0, { first: order, last: order, count: 1, at: comesAt })
     if (this.#runs.length > RUNS_PER_QUEUE) this.#mergeTwo()
   }
 
-  /** @returns Whether it stood there. */
-  leave(id: string): boolean {
+  /** @param apart Milliseconds: of several, the next comes back that much later. @returns Whether it stood there. */
+  leave(id: string, apart: number): boolean {
     const { at, isIn } = this.#standing(orderOf(id))
     const run = this.#runs[at]
     if (!isIn || !run) return false
     run.count--
+    run.at += apart
     if (run.count < 1) this.#runs.splice(at, 1)
     return true
   }
 
-  /** So many are gone that stood first. */
-  drop(entries: number): void {
-    for (let left = entries; left > 0; ) left -= this.#runs.shift()?.count ?? left
+  /** Those before that entry are gone that were due by then. */
+  dropDue(id: string, time: number): void {
+    const before = this.#runs.splice(0, this.#standing(orderOf(id)).at)
+    this.#runs.unshift(...before.filter(({ at }) => at > time))
   }
 
   #standing(order: number): { before: number; at: number; isIn: boolean } {
@@ -70,14 +82,16 @@ export class TurnQueue {
     const fewest = Math.min(...counts)
     const best = counts.indexOf(fewest)
     const [one, other] = far.slice(best) as [WaitingRun, WaitingRun]
-    far.splice(best, 2, { first: one.first, last: other.last, count: fewest })
+    far.splice(best, 2, { first: one.first, last: other.last, count: fewest, at: Math.min(one.at, other.at) })
     this.#runs.push(...far)
   }
 
   toString(): string {
-    return this.#runs
-      .map(({ first, last, count }) => (first === last && count === 1 ? `${first}` : `${first}:${last}:${count}`))
-      .join(' ')
+    const texts = this.#runs.map(({ first, last, count, at }) => {
+      const who = first === last && count === 1 ? `${first}` : `${first}:${last}:${count}`
+      return `${who}@${at.toFixed(0)}`
+    })
+    return texts.join(' ')
   }
 }
 

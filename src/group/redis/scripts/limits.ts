@@ -4,7 +4,7 @@ import { CLOCK_STEP_MS, LINE_IS_STALE_MS, LONGEST_TURN_MS, RUNS_PER_QUEUE } from
  * Places of concurrency limits, and turns of rate limits, each read once in a call. `line` is the time at which the last of those that wait asks again. Needs the locals now, ahead, most, num.
  *
  * Who waits for a turn stands in the limit's queue, in the order of entry ids, whatever the order in which they ask: a number for each, or, far behind, the first and the last of some with
- * how many they are. Others that stand before have their turn first, unless they let it pass.
+ * how many they are, and when it comes back. Others that stand before, and are due by then, have a turn first, unless they let it pass.
  */
 export const LUA_LIMITS = `
 local limits = {}
@@ -25,9 +25,10 @@ local function limitOf(key)
   if known.used > now + ${CLOCK_STEP_MS} then known.line, known.asked, known.runs = 0, 0, '' end
   known.queue, known.waiting = {}, 0
   for text in (known.runs or ''):gmatch('%S+') do
-    local first, last, count = text:match('^(%d+):(%d+):(%d+)$')
-    first, count = tonumber(first or text) or 0, tonumber(count or 1)
-    known.queue[#known.queue + 1] = {first = first, last = tonumber(last) or first, count = count}
+    local first, last, count, at = text:match('^(%d+):(%d+):(%d+)@(%d+)$')
+    if not first then first, at = text:match('^(%d+)@(%d+)$') end
+    first, count = tonumber(first or '') or 0, tonumber(count or '') or 1
+    known.queue[#known.queue + 1] = {first = first, last = tonumber(last or '') or first, count = count, at = tonumber(at or '') or 0}
     known.waiting = known.waiting + count
   end
   known.avg, known.gap = known.numbers.avg, known.numbers.gap
@@ -90,14 +91,17 @@ local function mergeTwo(queue)
     local count = queue[i].count + queue[i + 1].count
     if count < fewest then best, fewest = i, count end
   end
-  queue[best].last, queue[best].count = table.remove(queue, best + 1).last, fewest
+  local one, other = queue[best], table.remove(queue, best + 1)
+  one.last, one.count, one.at = other.last, fewest, math.min(one.at, other.at)
 end
-local function join(limit, id, isKnown)
+local function join(limit, id, isKnown, comesAt)
   local _, at, isIn, order = standing(limit, id)
-  if isIn and isKnown then return end
-  if isIn then limit.queue[at].count = limit.queue[at].count + 1
-  else table.insert(limit.queue, at, {first = order, last = order, count = 1}) end
-  limit.waiting, limit.changed = limit.waiting + 1, true
+  local run = isIn and limit.queue[at]
+  if run and run.first == run.last then run.at = comesAt end
+  if run and isKnown then return end
+  if run then run.count = run.count + 1
+  else table.insert(limit.queue, at, {first = order, last = order, count = 1, at = comesAt}) end
+  limit.waiting = limit.waiting + 1
   if #limit.queue > ${RUNS_PER_QUEUE} then mergeTwo(limit.queue) end
 end
 -- who has its turn, or waits for something else
@@ -106,37 +110,46 @@ local function leave(limit, id)
   if not isIn then return end
   local run = limit.queue[at]
   run.count, limit.waiting, limit.changed = run.count - 1, limit.waiting - 1, true
+  -- of several, the next comes back a turn later
+  run.at = run.at + (limit.gap or 0)
   if run.count < 1 then table.remove(limit.queue, at) end
 end
 -- when the turns of so many have passed that nobody took: who stood there is gone
-local function passedAt(rate) return math.max(rate.limit.woke, rate.limit.free) + math.min(rate.before * rate.apart, ${LINE_IS_STALE_MS}) end
+local function passedAt(rate) return math.max(rate.limit.woke, rate.limit.free) + math.min(rate.due * rate.apart, ${LINE_IS_STALE_MS}) end
 -- others that came before it have their turn first
 local function isBehind(rate, id)
-  rate.before = standing(rate.limit, id)
-  return rate.before > 0 and now < passedAt(rate)
+  local place
+  rate.before, place = standing(rate.limit, id)
+  rate.due = 0
+  for i = 1, place - 1 do
+    local run = rate.limit.queue[i]
+    if run.at <= rate.from + rate.apart / 2 then rate.due = rate.due + run.count end
+  end
+  return rate.due > 0 and now < passedAt(rate)
 end
 -- when it asks for its turn again
-local function standForTurn(rate, id, isKnown)
-  local limit, at = rate.limit, rate.from + rate.before * rate.apart
-  -- what there is no room for keeps nobody waiting
-  if most < 1 and not rate.isBehind then
-    at = rate.from + rate.apart
-    if isKnown then leave(limit, id) end
-  else
-    if rate.before > 0 and rate.from <= now then at = math.max(now, passedAt(rate)) end
-    join(limit, id, isKnown)
-  end
-  at = math.min(math.max(at, (limit.soon or 0) + rate.apart), now + ${LONGEST_TURN_MS})
+local function comesAt(rate)
+  local at = rate.from + math.max(rate.before, most < 1 and 1 or 0) * rate.apart
+  if rate.isBehind and rate.due > 0 and rate.from <= now then at = math.max(now, passedAt(rate)) end
+  return math.min(math.max(at, (rate.limit.soon or 0) + rate.apart), now + ${LONGEST_TURN_MS})
+end
+local function standForTurn(rate, at, id, isKnown)
+  local limit = rate.limit
+  -- what there is no room for keeps nobody waiting, as long as it asks
+  join(limit, id, isKnown, (most > 0 or rate.isBehind) and at or at + ${LINE_IS_STALE_MS})
   limit.soon, limit.line, limit.changed = at, math.max(limit.line, at), true
-  return at
 end
 local function takeTurn(rate, turn, id, isKnown)
   local limit = rate.limit
   limit.free, limit.used, limit.changed = math.max(limit.free, turn) + rate.apart, now, true
   -- whose turn has passed: where it is still there, it comes back before the others
-  limit.waiting = limit.waiting - rate.before
-  while rate.before > 0 do rate.before = rate.before - table.remove(limit.queue, 1).count end
   if isKnown then leave(limit, id) end
+  if rate.due < 1 then return end
+  local _, place = standing(limit, id)
+  for i = place - 1, 1, -1 do
+    local run = limit.queue[i]
+    if run.at <= rate.from + rate.apart / 2 then limit.waiting = limit.waiting - table.remove(limit.queue, i).count end
+  end
 end
 local function save(limit)
   local fields = {'line', 'used', unpack(limit.gap and {'free', 'late', 'peak', 'since', 'gap', 'asked', 'woke'} or {})}
@@ -145,7 +158,7 @@ local function save(limit)
   for _, name in ipairs(fields) do flat[#flat + 1], flat[#flat + 2] = name, num(limit[name]) end
   if limit.gap then
     local runs = {}
-    for i, run in ipairs(limit.queue) do runs[i] = (run.first == run.last and run.count == 1 and '%.0f' or '%.0f:%.0f:%d'):format(run.first, run.last, run.count) end
+    for i, run in ipairs(limit.queue) do runs[i] = (run.first == run.last and run.count == 1 and '%.0f' or '%.0f:%.0f:%d'):format(run.first, run.last, run.count) .. ('@%.0f'):format(run.at) end
     flat[#flat + 1], flat[#flat + 2] = 'queue', table.concat(runs, ' ')
   end
   redis.call('HSET', limit.key, unpack(flat))

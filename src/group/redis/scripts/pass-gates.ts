@@ -111,18 +111,18 @@ ${LUA_LIMITS}
 local function pass(id, holder, isKnown, kind, places, rates)
   local isProbe = false
   -- what waits for something else keeps nobody waiting for a turn
-  local function leaveRates(all)
+  local function leaveRates(stands)
     for _, rate in ipairs(isKnown and rates or {}) do
       rate.limit = limitOf(rate.key)
       rate.limit.per = rate.per
-      if all or not rate.isStanding then leave(rate.limit, id) end
+      if rate ~= stands then leave(rate.limit, id) end
     end
   end
   if kind ~= '' then
     local refused
     refused, isProbe = byBreaker(kind, id)
     if refused then
-      leaveRates(true)
+      leaveRates()
       return refused
     end
   end
@@ -130,7 +130,7 @@ local function pass(id, holder, isKnown, kind, places, rates)
     local limit = limitOf(place.key)
     if not limit.holders['@' .. holder] and (limit.count >= place.max or not isKnown and hasLine(limit)) then
       -- nobody knows how long places are held: no wait is longer than that
-      leaveRates(true)
+      leaveRates()
       local step = math.min((limit.avg or ${UNKNOWN_HOLD_MS}) / place.max, math.max(0, now + ${LONGEST_LINE_MS} - limit.line))
       return '${GATE_ANSWERS.place}' .. num(standInLine(limit, now, step))
     end
@@ -150,15 +150,19 @@ local function pass(id, holder, isKnown, kind, places, rates)
     isWaste = isWaste or turn > math.max(now, rate.limit.free) + rate.apart / 4
   end
   if most < 1 or isRefused or isWaste then
+    -- of several it stands for the one that it waits for longest
+    local stands
     for _, rate in ipairs(rates) do
       if rate.isBehind or not isRefused and rate.from == turn then
-        rate.isStanding, again = true, math.max(again or 0, standForTurn(rate, id, isKnown))
+        local at = comesAt(rate)
+        if not again or at > again then stands, again = rate, at end
       end
     end
-  end
-  if again then
-    leaveRates(false)
-    return '${GATE_ANSWERS.turn}' .. num(again)
+    if again then
+      standForTurn(stands, again, id, isKnown)
+      leaveRates(stands)
+      return '${GATE_ANSWERS.turn}' .. num(again)
+    end
   end
   most = most - 1
   for _, rate in ipairs(rates) do takeTurn(rate, turn, id, isKnown) end
