@@ -34,6 +34,8 @@ export interface Side {
   clear(): Promise<void>
   /** Who waits for a turn, as the limit has it. */
   queue(key: string): Promise<string>
+  /** Has somebody else write that. */
+  set(key: string, field: string, text: string): Promise<void>
 }
 
 export function asker(redis: Connection): Side['ask'] {
@@ -60,6 +62,7 @@ export function memorySide(): Side {
     async clear() {
       redis = connectMemory({ clock })
     },
+    set: async (key, field, text) => void (await redis.group(address).ask([['hset', key, field, text]])),
     queue: async (key) => String((await redis.group(address).ask([['hget', key, 'queue']]))[0]),
   }
 }
@@ -71,6 +74,7 @@ export function serverSide(redis: Connection): Side {
   return {
     ask: asker(redis),
     clear: async () => void (await send('flushall')),
+    set: async (key, field, text) => void (await send('hset', key, field, text)),
     queue: async (key) => String(await send('hget', key, 'queue')),
     /** Everything that is a time becomes so much older. */
     async pass() {
@@ -85,7 +89,7 @@ export function serverSide(redis: Connection): Side {
           if (TIMES.some((start) => field.startsWith(start))) await send('hincrbyfloat', key, field, -STEP_MS)
         const queue = isTimes ? await send('hget', key, 'queue') : null
         if (queue) {
-          const older = String(queue).replace(/@(\d+)/g, (_, at: string) => `@${Number(at) - STEP_MS}`)
+          const older = String(queue).replace(/@(\d+)/g, (_, at: string) => `@${Math.max(0, Number(at) - STEP_MS)}`)
           await send('hset', key, 'queue', older)
         }
         const left = Number(await send('pttl', key))

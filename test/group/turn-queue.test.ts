@@ -35,7 +35,10 @@ const ask = fc.record({
   steps: fc.integer({ min: 0, max: 1 }),
 })
 
-/** How many wait, by the queue's text. */
+/** Who waits, without when each comes back: clocks differ. */
+const whoWaits = (queue: string) => queue.replaceAll(/@\d+/g, '')
+
+/** How many wait, by that. */
 function countOf(queue: string): number {
   const counts = queue.split(' ').map((run) => Number(run.split(':')[2] ?? (run === '' ? 0 : 1)))
   return counts.reduce((sum, count) => sum + count, 0)
@@ -47,11 +50,14 @@ it('memory has those who wait for a turn stand as the server does, in no more th
   await fc.assert(
     fc.asyncProperty(fc.array(ask, { minLength: 4, maxLength: 12 }), async (asks) => {
       await Promise.all([real.clear(), memory.clear()])
+      const joins = Array.from({ length: 150 }, (_, n) => pass(4 * n, false))
+      await Promise.all([real, memory].map((side) => side.ask('first', 1, joins)))
       for (const [n, { orders, isKnown, hasPlaces, most: room, steps }] of asks.entries()) {
         const operations = orders.map((order) => pass(order, isKnown, hasPlaces && order % 7 === 0 ? PLACES : []))
         await Promise.all([real, memory].map((side) => side.ask(`n${n}`, room, operations)))
         if (steps > 0) await Promise.all([real.pass(), memory.pass()])
-        const [ofServer = '', ofMemory] = await Promise.all([real, memory].map((side) => side.queue(RATE.key)))
+        const queues = await Promise.all([real, memory].map((side) => side.queue(RATE.key)))
+        const [ofServer = '', ofMemory] = queues.map(whoWaits)
         expect(ofServer).toBe(ofMemory)
         expect(ofServer.split(' ').length).toBeLessThanOrEqual(RUNS_PER_QUEUE)
         const places = ofServer.split(/[ :]/).filter((text) => text.length > 9)
@@ -78,5 +84,29 @@ it.each(SIDES)('who waits stands by its id, in whatever order they ask, on the %
   // the first took the turn, and who came before the others is next
   expect((answers as { kind: string }[]).map(({ kind }) => kind)).toEqual(['pass', 'turn', 'turn', 'turn'])
   const inOrder = [2, 4, 7].map((order) => (1_700_000_000_000 + Math.floor(order / 3)) * 1_000 + (order % 3))
-  expect(await side.queue(RATE.key)).toBe(inOrder.join(' '))
+  expect(whoWaits(await side.queue(RATE.key))).toBe(inOrder.join(' '))
+})
+
+it('a queue that somebody else wrote is read alike, and stops nobody', async () => {
+  const texts = ['x', '@', '1', '1:2@3', '1:2:0@3', '9:3:1@0 4@0', `1:${'9'.repeat(16)}:${'9'.repeat(12)}@1`, '5@5 '.repeat(400)]
+  for (const text of texts) {
+    const after = await Promise.all(
+      [serverSide(redis), memorySide()].map(async (side) => {
+        await side.clear()
+        await side.ask('n1', 4, [pass(1, false), pass(2, false)])
+        await side.set(RATE.key, 'queue', text)
+        await side.ask('n2', 4, [pass(3, false), pass(2, true)])
+        for (let steps = 0; steps < 5; steps++) await side.pass()
+        const first = await side.ask('n3', 4, [pass(2, true)])
+        // nobody has asked for longer than a turn is kept
+        await side.set(RATE.key, 'woke', '0')
+        await side.set(RATE.key, 'asked', '9000000000000')
+        const again = await side.ask('n4', 4, [pass(2, true)])
+        return { kinds: [...first, ...again].map(({ kind }) => kind), queue: whoWaits(await side.queue(RATE.key)) }
+      }),
+    )
+
+    expect(after[0]).toEqual(after[1])
+    expect(after[0]?.kinds).toContain('pass')
+  }
 })

@@ -1,4 +1,4 @@
-import { CLOCK_STEP_MS, LINE_IS_STALE_MS, LONGEST_LINE_MS, LONGEST_TURN_MS, UNKNOWN_HOLD_MS } from '../../core/gates.ts'
+import { CLOCK_STEP_MS, KEPT_TURN_MS, LINE_IS_STALE_MS, LONGEST_LINE_MS, LONGEST_TURN_MS, UNKNOWN_HOLD_MS } from '../../core/gates.ts'
 import type { JoinedCommand } from '../../core/outcome.ts'
 import type { PlainReply } from '../../core/plain-reply.ts'
 import { TurnQueue } from './turn-queue.ts'
@@ -201,7 +201,7 @@ function dueBy({ from, apart }: AskedRate): number {
 
 /** When the turns of those have passed that nobody took: who stood there is gone. */
 function passedAt({ limit, apart, due }: Pick<AskedRate, 'limit' | 'apart' | 'due'>): number {
-  return Math.max(limit.woke, limit.free) + Math.min(due * apart, LINE_IS_STALE_MS)
+  return Math.max(limit.woke, limit.free) + Math.min(due * apart, KEPT_TURN_MS)
 }
 
 /** A number as the scripts write it. */

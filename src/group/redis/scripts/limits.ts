@@ -1,4 +1,4 @@
-import { CLOCK_STEP_MS, LINE_IS_STALE_MS, LONGEST_TURN_MS, RUNS_PER_QUEUE } from '../../../core/gates.ts'
+import { CLOCK_STEP_MS, KEPT_TURN_MS, LINE_IS_STALE_MS, LONGEST_TURN_MS, RUNS_PER_QUEUE } from '../../../core/gates.ts'
 
 /**
  * Places of concurrency limits, and turns of rate limits, each read once in a call. `line` is the time at which the last of those that wait asks again. Needs the locals now, ahead, most, num.
@@ -115,7 +115,7 @@ local function leave(limit, id)
   if run.count < 1 then table.remove(limit.queue, at) end
 end
 -- when the turns of so many have passed that nobody took: who stood there is gone
-local function passedAt(rate) return math.max(rate.limit.woke, rate.limit.free) + math.min(rate.due * rate.apart, ${LINE_IS_STALE_MS}) end
+local function passedAt(rate) return math.max(rate.limit.woke, rate.limit.free) + math.min(rate.due * rate.apart, ${KEPT_TURN_MS}) end
 -- others that came before it have their turn first
 local function isBehind(rate, id)
   local place
@@ -158,7 +158,7 @@ local function save(limit)
   for _, name in ipairs(fields) do flat[#flat + 1], flat[#flat + 2] = name, num(limit[name]) end
   if limit.gap then
     local runs = {}
-    for i, run in ipairs(limit.queue) do runs[i] = (run.first == run.last and run.count == 1 and '%.0f' or '%.0f:%.0f:%d'):format(run.first, run.last, run.count) .. ('@%.0f'):format(run.at) end
+    for i, run in ipairs(limit.queue) do runs[i] = (run.first == run.last and run.count == 1 and '%.0f' or '%.0f:%.0f:%.0f'):format(run.first, run.last, run.count) .. ('@%.0f'):format(run.at) end
     flat[#flat + 1], flat[#flat + 2] = 'queue', table.concat(runs, ' ')
   end
   redis.call('HSET', limit.key, unpack(flat))
