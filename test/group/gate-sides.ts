@@ -12,20 +12,7 @@ import { gateQuestion, readGateReply } from '../../src/policies/flow/gate-reques
 export const STEP_MS = 30_500
 export const keys = consumerKeys('orders', 'billing')
 const address = { stream: 'orders', group: 'billing', keys, settings: resolveSettings('test', {}) }
-const TIMES = [
-  'line',
-  'used',
-  'free',
-  'since',
-  'asked',
-  'woke',
-  '@',
-  'opened ',
-  'until ',
-  'held ',
-  'fails ',
-  'worked ',
-]
+const TIMES = ['line', 'used', 'free', 'since', 'asked', 'woke', '@', 'opened ', 'until ', 'held ', 'fails ', 'worked ']
 
 /** A server, or memory, that is asked. */
 export interface Side {
@@ -89,7 +76,15 @@ export function serverSide(redis: Connection): Side {
           if (TIMES.some((start) => field.startsWith(start))) await send('hincrbyfloat', key, field, -STEP_MS)
         const queue = isTimes ? await send('hget', key, 'queue') : null
         if (queue) {
-          const older = String(queue).replace(/@(\d+)/g, (_, at: string) => `@${Math.max(0, Number(at) - STEP_MS)}`)
+          const older = String(queue).replace(
+            /@(\d+):?(\d*)/g,
+            (_, ...times: string[]) =>
+              `@${times
+                .slice(0, 2)
+                .filter(Boolean)
+                .map((at) => Math.max(0, Number(at) - STEP_MS))
+                .join(':')}`,
+          )
           await send('hset', key, 'queue', older)
         }
         const left = Number(await send('pttl', key))

@@ -93,16 +93,17 @@ it.each([
   expect(await startedAfterAPause(startWorld(mode), pollers)).toEqual(numbers(90))
 })
 
-it.each(
-  (['listen', 'drain'] as const).flatMap((mode) => numbers(24).map((seed) => [mode, seed] as const)),
-)('those that come back have their turns in order, whoever asks first: %s, %i', async (mode, seed) => {
-  let state = seed * 7_919 + 1
-  const ticks = () => {
-    state = (state * 48_271) % 2_147_483_647
-    return state % 4
-  }
-  expect(await startedAfterAPause(startWorld(mode, ticks), 1 + (seed % 3))).toEqual(numbers(90))
-})
+it.each((['listen', 'drain'] as const).flatMap((mode) => numbers(24).map((seed) => [mode, seed] as const)))(
+  'those that come back have their turns in order, whoever asks first: %s, %i',
+  async (mode, seed) => {
+    let state = seed * 7_919 + 1
+    const ticks = () => {
+      state = (state * 48_271) % 2_147_483_647
+      return state % 4
+    }
+    expect(await startedAfterAPause(startWorld(mode, ticks), 1 + (seed % 3))).toEqual(numbers(90))
+  },
+)
 
 async function startedAfterAPause(world: ReturnType<typeof startWorld>, pollers: number): Promise<readonly number[]> {
   await world.publish(0, 60)

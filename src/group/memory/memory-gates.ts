@@ -237,7 +237,7 @@ class MemoryGates {
     const isWaste = asked.some(({ limit, apart }) => turn > Math.max(this.#now, limit.free) + apart / 4)
     if (asked.length === 0 || (hasRoom && behind.length === 0 && !isWaste)) return undefined
     const refusing = behind.length > 0 ? behind : asked.filter(({ from }) => from === turn)
-    const times = refusing.map((rate) => this.#limits.comesAt(rate, hasRoom))
+    const times = refusing.map((rate) => this.#limits.comesAt(rate, id, hasRoom))
     const again = Math.max(...times)
     // of several it stands for the one that it waits for longest
     const stands = refusing[times.indexOf(again)]

@@ -1,4 +1,11 @@
-import { CLOCK_STEP_MS, KEPT_TURN_MS, LINE_IS_STALE_MS, LONGEST_LINE_MS, LONGEST_TURN_MS, UNKNOWN_HOLD_MS } from '../../core/gates.ts'
+import {
+  CLOCK_STEP_MS,
+  KEPT_TURN_MS,
+  LINE_IS_STALE_MS,
+  LONGEST_LINE_MS,
+  LONGEST_TURN_MS,
+  UNKNOWN_HOLD_MS,
+} from '../../core/gates.ts'
 import type { JoinedCommand } from '../../core/outcome.ts'
 import type { PlainReply } from '../../core/plain-reply.ts'
 import { TurnQueue } from './turn-queue.ts'
@@ -149,16 +156,21 @@ export class MemoryLimits {
   }
 
   /** When it asks for its turn again. */
-  comesAt({ limit, apart, from, before, due, isBehind }: AskedRate, hasRoom: boolean): number {
+  comesAt({ limit, apart, from, before, due, isBehind }: AskedRate, id: string, hasRoom: boolean): number {
     const now = this.#now
     const isTurn = isBehind && due > 0 && from <= now
-    const at = isTurn ? Math.max(now, passedAt({ limit, apart, due })) : from + Math.max(before, hasRoom ? 0 : 1) * apart
-    return Math.min(Math.max(at, limit.soon + apart), now + LONGEST_TURN_MS)
+    const at = isTurn
+      ? Math.max(now, passedAt({ limit, apart, due }))
+      : from + Math.max(before, hasRoom ? 0 : 1) * apart
+    // of those that are taken together, each comes after the one that asked before
+    const latest = limit.queue.latestBeside(id) ?? 0
+    const after = latest > now ? latest + apart : 0
+    return Math.min(Math.max(at, after, limit.soon + apart), now + LONGEST_TURN_MS)
   }
 
   standForTurn({ limit, isBehind }: AskedRate, at: number, id: string, isKnown: boolean, hasRoom: boolean): void {
     // what there is no room for keeps nobody waiting, as long as it asks
-    limit.queue.join(id, isKnown, hasRoom || isBehind ? at : at + LINE_IS_STALE_MS)
+    limit.queue.join(id, isKnown, hasRoom || isBehind ? at : at + LINE_IS_STALE_MS, this.#now)
     Object.assign(limit, { soon: at, line: Math.max(limit.line, at), hasChanged: true })
   }
 

@@ -7,6 +7,8 @@ interface WaitingRun {
   count: number
   /** When the first of them comes back, in milliseconds since 1970. */
   at: number
+  /** And when the last of them that asked, the same. */
+  latest: number
 }
 
 /** Who waits for a turn of a rate limit, in the order of entry ids, as `scripts/limits.ts` has it. */
@@ -19,8 +21,13 @@ export class TurnQueue {
       .split(' ')
       .filter(Boolean)
       .map((run) => {
-        const [, first, last = first, count = 1, at] = /^(\d+)(?::(\d+):(\d+))?@(\d+)$/.exec(run) ?? []
-        return { first: Number(first ?? 0), last: Number(last ?? 0), count: Number(count), at: Number(at ?? 0) }
+        const [, ...several] = /^(\d+):(\d+):(\d+)@(\d+):(\d+)$/.exec(run) ?? []
+        const [, one, comesAt] = /^(\d+)@(\d+)$/.exec(run) ?? []
+        const [first = one, last = first, count = 1, at = comesAt, latest = at] = several
+        const [from = 0, to = 0, many = 0, soonest = 0, then = 0] = [first, last, count, at, latest].map((n) =>
+          Number(n ?? 0),
+        )
+        return { first: from, last: to, count: many, at: soonest, latest: then }
       })
   }
 
@@ -39,13 +46,23 @@ export class TurnQueue {
     return due.reduce((sum, { count }) => sum + count, 0)
   }
 
-  join(id: string, isKnown: boolean, comesAt: number): void {
+  /** When the last one asked that is taken together with that entry; `undefined`: its own place is known. */
+  latestBeside(id: string): number | undefined {
+    const { at, isIn } = this.#standing(orderOf(id))
+    const run = isIn ? this.#runs[at] : undefined
+    return run && run.first !== run.last ? run.latest : undefined
+  }
+
+  join(id: string, isKnown: boolean, comesAt: number, now: number): void {
     const order = orderOf(id)
     const { at, isIn } = this.#standing(order)
     const run = isIn ? this.#runs[at] : undefined
-    if (run?.first === run?.last && run) run.at = comesAt
-    if (run) run.count += isKnown ? 0 : 1
-    else this.#runs.splice(at, 0, { first: order, last: order, count: 1, at: comesAt })
+    if (run) {
+      const isOne = run.first === run.last
+      if (isOne || run.at < now) run.at = comesAt
+      run.latest = isOne ? comesAt : Math.max(run.latest, comesAt)
+      run.count += isKnown ? 0 : 1
+    } else this.#runs.splice(at, 0, { first: order, last: order, count: 1, at: comesAt, latest: comesAt })
     if (this.#runs.length > RUNS_PER_QUEUE) this.#mergeTwo()
   }
 
@@ -82,14 +99,18 @@ export class TurnQueue {
     const fewest = Math.min(...counts)
     const best = counts.indexOf(fewest)
     const [one, other] = far.slice(best) as [WaitingRun, WaitingRun]
-    far.splice(best, 2, { first: one.first, last: other.last, count: fewest, at: Math.min(one.at, other.at) })
+    const at = Math.min(one.at, other.at)
+    const latest = Math.max(one.latest, other.latest)
+    far.splice(best, 2, { first: one.first, last: other.last, count: fewest, at, latest })
     this.#runs.push(...far)
   }
 
   toString(): string {
-    const texts = this.#runs.map(({ first, last, count, at }) => {
-      const who = first === last && count === 1 ? `${first}` : `${first}:${last}:${count}`
-      return `${who}@${at.toFixed(0)}`
+    const texts = this.#runs.map(({ first, last, count, at, latest }) => {
+      const time = at.toFixed(0)
+      return first === last && count === 1
+        ? `${first}@${time}`
+        : `${first}:${last}:${count}@${time}:${latest.toFixed(0)}`
     })
     return texts.join(' ')
   }

@@ -25,10 +25,10 @@ local function limitOf(key)
   if known.used > now + ${CLOCK_STEP_MS} then known.line, known.asked, known.runs = 0, 0, '' end
   known.queue, known.waiting = {}, 0
   for text in (known.runs or ''):gmatch('%S+') do
-    local first, last, count, at = text:match('^(%d+):(%d+):(%d+)@(%d+)$')
+    local first, last, count, at, latest = text:match('^(%d+):(%d+):(%d+)@(%d+):(%d+)$')
     if not first then first, at = text:match('^(%d+)@(%d+)$') end
     first, count = tonumber(first or '') or 0, tonumber(count or '') or 1
-    known.queue[#known.queue + 1] = {first = first, last = tonumber(last or '') or first, count = count, at = tonumber(at or '') or 0}
+    known.queue[#known.queue + 1] = {first = first, last = tonumber(last or '') or first, count = count, at = tonumber(at or '') or 0, latest = tonumber(latest or at or '') or 0}
     known.waiting = known.waiting + count
   end
   known.avg, known.gap = known.numbers.avg, known.numbers.gap
@@ -92,15 +92,16 @@ local function mergeTwo(queue)
     if count < fewest then best, fewest = i, count end
   end
   local one, other = queue[best], table.remove(queue, best + 1)
-  one.last, one.count, one.at = other.last, fewest, math.min(one.at, other.at)
+  one.last, one.count, one.at, one.latest = other.last, fewest, math.min(one.at, other.at), math.max(one.latest, other.latest)
 end
 local function join(limit, id, isKnown, comesAt)
   local _, at, isIn, order = standing(limit, id)
   local run = isIn and limit.queue[at]
-  if run and run.first == run.last then run.at = comesAt end
+  if run and (run.first == run.last or run.at < now) then run.at = comesAt end
+  if run then run.latest = run.first == run.last and comesAt or math.max(run.latest, comesAt) end
   if run and isKnown then return end
   if run then run.count = run.count + 1
-  else table.insert(limit.queue, at, {first = order, last = order, count = 1, at = comesAt}) end
+  else table.insert(limit.queue, at, {first = order, last = order, count = 1, at = comesAt, latest = comesAt}) end
   limit.waiting = limit.waiting + 1
   if #limit.queue > ${RUNS_PER_QUEUE} then mergeTwo(limit.queue) end
 end
@@ -118,9 +119,9 @@ end
 local function passedAt(rate) return math.max(rate.limit.woke, rate.limit.free) + math.min(rate.due * rate.apart, ${KEPT_TURN_MS}) end
 -- others that came before it have their turn first
 local function isBehind(rate, id)
-  local place
-  rate.before, place = standing(rate.limit, id)
-  rate.due = 0
+  local place, isIn
+  rate.before, place, isIn = standing(rate.limit, id)
+  rate.due, rate.run = 0, isIn and rate.limit.queue[place] or nil
   for i = 1, place - 1 do
     local run = rate.limit.queue[i]
     if run.at <= rate.from + rate.apart / 2 then rate.due = rate.due + run.count end
@@ -131,6 +132,9 @@ end
 local function comesAt(rate)
   local at = rate.from + math.max(rate.before, most < 1 and 1 or 0) * rate.apart
   if rate.isBehind and rate.due > 0 and rate.from <= now then at = math.max(now, passedAt(rate)) end
+  -- of those that are taken together, each comes after the one that asked before
+  local run = rate.run
+  if run and run.first ~= run.last and run.latest > now then at = math.max(at, run.latest + rate.apart) end
   return math.min(math.max(at, (rate.limit.soon or 0) + rate.apart), now + ${LONGEST_TURN_MS})
 end
 local function standForTurn(rate, at, id, isKnown)
@@ -158,7 +162,10 @@ local function save(limit)
   for _, name in ipairs(fields) do flat[#flat + 1], flat[#flat + 2] = name, num(limit[name]) end
   if limit.gap then
     local runs = {}
-    for i, run in ipairs(limit.queue) do runs[i] = (run.first == run.last and run.count == 1 and '%.0f' or '%.0f:%.0f:%.0f'):format(run.first, run.last, run.count) .. ('@%.0f'):format(run.at) end
+    for i, run in ipairs(limit.queue) do
+      if run.first == run.last and run.count == 1 then runs[i] = ('%.0f@%.0f'):format(run.first, run.at)
+      else runs[i] = ('%.0f:%.0f:%.0f@%.0f:%.0f'):format(run.first, run.last, run.count, run.at, run.latest) end
+    end
     flat[#flat + 1], flat[#flat + 2] = 'queue', table.concat(runs, ' ')
   end
   redis.call('HSET', limit.key, unpack(flat))
