@@ -14,9 +14,9 @@ function lateBy(redis: Connection, ticks: () => number): Connection {
   const late =
     <Args extends readonly unknown[], T>(call: (...args: Args) => T) =>
     async (...args: Args) => {
-      for (let left = ticks(); left > 0; left--) await undefined
+      for (let left = ticks(); left > 0; left--) await Promise.resolve()
       const reply = await call(...args)
-      for (let left = ticks(); left > 0; left--) await undefined
+      for (let left = ticks(); left > 0; left--) await Promise.resolve()
       return reply
     }
   const METHODS = ['ask', 'settle', 'settleAndRead', 'settleAndClaim', 'settleAndTake', 'settleAndStart']
