@@ -11,7 +11,7 @@ import type { CheckedPolicyDecision, DecidableJob } from '../run/checked-policy-
 import { checkMarker, checkPolicyDecision, policyDecisionOutcome } from '../run/checked-policy-decision.ts'
 import type { Job } from '../run/job.ts'
 import type { RunParts } from '../run/parts.ts'
-import type { CameBack, CommandsAlongRequest, GateOfRun, PoliciesOfRun, PolicyRunInside } from '../run/policy-engine.ts'
+import type { CameBack, CommandsAlongRequest, GateOfRun, OrderOfRun, PoliciesOfRun, PolicyRunInside } from '../run/policy-engine.ts'
 import type { RunTime } from '../run/time.ts'
 import { letPoliciesDecide } from './admission.ts'
 import type { PolicyAtWork } from './decide-about.ts'
@@ -40,6 +40,7 @@ export class RunPolicies implements PoliciesOfRun {
   readonly #fail: (error: Error) => void
   readonly #all: readonly PolicyAtWork[]
   readonly #gate: GateOfRun | undefined
+  readonly #order: OrderOfRun | undefined
 
   constructor(parts: RunParts, time: RunTime, fail: (error: Error) => void) {
     const { consumer } = parts
@@ -57,6 +58,7 @@ export class RunPolicies implements PoliciesOfRun {
       return guard ? [{ key: guard.key, holds: guard.holds === 'all' ? 'all' : 'values' } as const] : []
     })
     this.#gate = inside.gate
+    this.#order = inside.order
     this.holds = this.#gate !== undefined || this.#has('holds')
     this.inspects = this.#has('inspect')
     this.follows = this.holds || this.#has('ended')
@@ -85,7 +87,7 @@ export class RunPolicies implements PoliciesOfRun {
   }
 
   get setsAsideForTurns(): boolean {
-    return this.#gate?.setsAsideForTurns === true
+    return this.#gate?.setsAsideForTurns === true || this.#order !== undefined
   }
 
   limit(most: number): number {
@@ -136,6 +138,7 @@ export class RunPolicies implements PoliciesOfRun {
     if (!job || !this.#admits) return
     const { group } = job.run.parts
     await letPoliciesDecide(job.run, jobs, async (ready) => {
+      this.#order?.register(jobs)
       const decisions = await decideAbout(this.#all, this.#keys, ready, (commands) => group.ask(commands))
       this.#hearOf(decisions, ready)
       return decisions

@@ -1,0 +1,198 @@
+import { PARKED_CONSUMER } from '../../../core/keys.ts'
+import { RedisConnectionError, RedisReplyError } from '../../../errors.ts'
+import type { Delivery } from '../../delivery.ts'
+import type {
+  ClaimerOperations,
+  EntryWaiter,
+  HandBack,
+  PollerRunEnd,
+  ReadRequest,
+  ReadResult,
+  Settlement,
+  SettleResult,
+  Slot,
+} from '../../group.ts'
+import type { LaneAsked, LaneQuestion, OrderedGroup, OrderListener, Ordering } from '../../ordering.ts'
+import { seenPauses } from '../../seen-pauses.ts'
+import { replyAsFields, replyAsText, replyItems } from '../commands/reply.ts'
+import { parseXreadgroup } from '../commands/xreadgroup.ts'
+import { RedisGroup } from '../redis-group.ts'
+import type { LuaScript } from '../scripts/script.ts'
+import { NOT_READ_ANSWERS } from '../scripts/read-unless-pending-limit.ts'
+import { finishReadsInOrderScript } from './claim-in-order.ts'
+import { OrderedCalls } from './ordered-calls.ts'
+import { OrderedClaims } from './ordered-claims.ts'
+import { placeEntriesScript, sweepLanesScript, unplacedEntriesScript } from './place-entries.ts'
+import { lanesThereScript, readInOrderScript, UNPLACED_ANSWER } from './read-in-order.ts'
+
+/** How often a run tries to make members of all that is pending, before it leaves that to the next. */
+const TRIES = 3
+
+/** A group on Redis that keeps the order of its keys. */
+export class OrderedRedisGroup extends RedisGroup implements OrderedGroup {
+  readonly claims: ClaimerOperations
+  mayHaveLanes = true
+  listener: OrderListener | undefined
+  readonly #calls: OrderedCalls
+  /** Slots under which something was read: all that is pending has a lane by then. */
+  readonly #begun = new Set<string>()
+
+  constructor(group: RedisGroup, ordering: Ordering) {
+    const calls = new OrderedCalls(group.calls, ordering)
+    super(calls, { mostEntries: Infinity }, group.waiting)
+    this.#calls = calls
+    this.claims = new OrderedClaims(calls)
+    calls.order = this
+  }
+
+  override async settle(slot: Slot, settlements: readonly Settlement[], handBack?: HandBack): Promise<SettleResult> {
+    const { settled } = await this.#calls.settleWith(slot, settlements, [])
+    if (handBack && slot.token !== '')
+      await this.#place(slot, new Set([...handBack.known, ...settlements.map(({ id }) => id)]))
+    return settled
+  }
+
+  override async settleAndRead(
+    slot: Slot,
+    settlements: readonly Settlement[],
+    request: ReadRequest,
+  ): Promise<ReadResult> {
+    const isFirst = !this.#begun.has(slot.token)
+    let read = await this.#read(slot, settlements, request, isFirst)
+    for (let tries = 0; read === undefined && tries < TRIES; tries++) {
+      await this.#placeAll(slot)
+      read = await this.#read(slot, [], request, true)
+    }
+    if (read && read.failures.length === 0 && !read.unanswered) this.#begun.add(slot.token)
+    return read ?? { ...(await this.#calls.settleWith(slot, [], [])).settled, ...NOTHING }
+  }
+
+  /** @returns `undefined` while something is pending that no lane has. */
+  async #read(
+    slot: Slot,
+    settlements: readonly Settlement[],
+    { count, maxPending, maxParked = Infinity, riders }: ReadRequest,
+    isFirst: boolean,
+  ): Promise<ReadResult | undefined> {
+    const { stream, keys } = this.#calls.address
+    const { laneKeys } = this.#calls
+    const bounds = [count, maxPending ?? '', maxParked === Infinity ? 'inf' : maxParked, Number(isFirst)]
+    const call = {
+      script: readInOrderScript,
+      keys: [stream, this.#calls.lease(slot), keys.waiting, keys.wake, keys.paused, ...laneKeys],
+      args: [...this.#calls.fence(slot), ...bounds],
+    }
+    const { settled, replies, ...told } = await this.#calls.settleAnd(slot, settlements, [call], riders)
+    const nothing = { ...settled, ...NOTHING, ...told }
+    // what a lost group held is nobody's: whoever made it again ends
+    if (told.groupRecreated) return { ...nothing, leaseLost: true }
+    const [answer = null] = replies
+    if (answer instanceof RedisConnectionError) return nothing
+    if (answer instanceof RedisReplyError) return { ...nothing, failures: [...settled.failures, answer] }
+    const [reply = null, hasLanes, text = '', now = ''] = replyItems(answer)
+    if (reply === UNPLACED_ANSWER && settlements.length === 0) return undefined
+    if (hasLanes === 1) this.mayHaveLanes = true
+    else if (isFirst) this.mayHaveLanes = false
+    const seen = seenPauses(replyAsText(text), Number(replyAsText(now)))
+    if (typeof reply === 'number')
+      return {
+        ...nothing,
+        ...seen,
+        leaseLost: reply === NOT_READ_ANSWERS.slotLost,
+        pendingLimitReached: reply === NOT_READ_ANSWERS.pendingLimit,
+        parkedLimitReached: reply === NOT_READ_ANSWERS.parkedLimit,
+      }
+    const entries = parseXreadgroup(reply).map(
+      ({ id, fields }): Delivery => ({ id, fields, deliveryCount: 1, returnTo: PARKED_CONSUMER }),
+    )
+    return { ...nothing, ...seen, entries }
+  }
+
+  /** Makes members of all that is pending and has no lane, and takes off what is pending no more. */
+  async #placeAll(slot: Slot): Promise<void> {
+    await this.#place(slot, new Set())
+    await this.#sweep(slot, 'members')
+    await this.#sweep(slot, 'lanes')
+  }
+
+  /** @param known Ids of what reached the run. Of the first page of a run: none. */
+  async #place(slot: Slot, known: ReadonlySet<string>): Promise<void> {
+    const isReleased = known.size > 0
+    for (let after = ''; ; ) {
+      const answer = replyItems(await this.#run(slot, unplacedEntriesScript, [after]))
+      if (answer.length === 0) return
+      const [next, found, , isHealing] = answer
+      if (isHealing === 1 && !isReleased) while (!(await this.claims.heal(slot)).isDone);
+      const entries = replyItems(found)
+        .map((item) => {
+          const [id, fields] = replyItems(item)
+          return { id: replyAsText(id), fields: replyAsFields(fields) }
+        })
+        .filter(({ id }) => !known.has(id))
+      if (entries.length > 0) {
+        const { keys, settings } = this.#calls.address
+        const names = this.#calls.slotNames
+        const placed = entries.flatMap((entry) => [entry.id, this.#calls.ordering.laneOf(entry)])
+        await this.#run(
+          slot,
+          placeEntriesScript,
+          [Number(isReleased), names.length, ...names, settings.minIdleMs, ...placed],
+          names.map((name) => keys.slot(name)),
+        )
+      }
+      after = replyAsText(next)
+      if (after === '') return
+    }
+  }
+
+  async #sweep(slot: Slot, which: 'members' | 'lanes'): Promise<void> {
+    for (let cursor = '0'; ; ) {
+      cursor = replyAsText(await this.#run(slot, sweepLanesScript, [which, cursor]))
+      if (cursor === '0') return
+    }
+  }
+
+  #run(slot: Slot, script: LuaScript, args: readonly (string | number)[], keys: readonly string[] = []) {
+    const { stream, keys: own } = this.#calls.address
+    return this.#calls.sender.call({
+      script,
+      keys: [stream, this.#calls.lease(slot), own.due, own.waiting, ...keys, ...this.#calls.laneKeys],
+      args: [...this.#calls.fence(slot), ...args],
+    })
+  }
+
+  override async giveSlot(slot: Slot, end?: PollerRunEnd): Promise<boolean> {
+    if (slot.token === '' || !end) return super.giveSlot(slot, end)
+    const { stream, keys, settings } = this.#calls.address
+    if (end.isInDoubt) await this.#place(slot, new Set([...end.known, '']))
+    const flag = end.takesFlag ? [keys.wake] : []
+    const reply = await this.#calls.sender.call({
+      script: finishReadsInOrderScript,
+      keys: [stream, this.#calls.lease(slot), keys.due, keys.state, ...flag],
+      args: [...this.#calls.fence(slot), slot.leaseMs, settings.minIdleMs, Number(end.hasAcked), 0, '-'],
+    })
+    return end.takesFlag && reply === 1
+  }
+
+  openWaiter(): EntryWaiter {
+    throw new TypeError('a consumer with orderedBy does not listen')
+  }
+
+  laneQuestion(consumerName: string, asked: readonly LaneAsked[]): LaneQuestion {
+    const { stream, group } = this.#calls.address
+    const { lanes, laneOf } = this.#calls.lanes
+    return {
+      script: lanesThereScript,
+      keys: [stream, lanes, laneOf],
+      args: [group, consumerName, ...asked.flatMap(({ lane, undone }) => [lane, undone.length, ...undone])],
+    }
+  }
+}
+
+const NOTHING = {
+  entries: [],
+  pendingLimitReached: false,
+  parkedLimitReached: false,
+  hasEnded: false,
+  groupRecreated: false,
+}

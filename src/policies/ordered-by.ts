@@ -1,0 +1,73 @@
+import { isSynchronousFunction } from '../core/handler-function.ts'
+import { wrongUseError } from '../core/options.ts'
+import type { ConsumerSettings } from '../define/consumer-settings.ts'
+import type { Consumer } from '../define/consumer.ts'
+import type { Policy, PolicyPlace } from '../define/policy.ts'
+import { RUN_INSIDE } from '../define/policy.ts'
+import type { Group } from '../group/group.ts'
+import type { OrderedGroup } from '../group/ordering.ts'
+import { laneKeys, ORDER_POLICY } from '../group/ordering.ts'
+import { OrderedRedisGroup } from '../group/redis/order/ordered-redis-group.ts'
+import { RedisGroup } from '../group/redis/redis-group.ts'
+import type { PolicyRunInside } from '../run/policy-engine.ts'
+import { definePolicyWith } from './define-policy.ts'
+import type { OrderingKey } from './order/lane-names.ts'
+import { laneOfEntry } from './order/lane-names.ts'
+import { RunOrder } from './order/run-order.ts'
+
+/**
+ * Handles the events of a key one after the other, in the order of the stream, whatever fails: an event starts only when the one before it of its key is acknowledged, ignored, a dead letter or lost. Keys run side by side.
+ *
+ * The stream has one poller at a time. After a dead letter its key goes on; a letter that is redriven goes before all that is undone of its key by then.
+ *
+ * @param keyOf The key of an event, of what stands in its entry beside the payload: a text of 1 byte to 1 KB, or `undefined` for one without order. What else it answers or throws makes the entry a dead
+ * letter, `malformed`. The same in every deployment.
+ * @throws {TypeError} No function that answers at once; where the consumer is defined, what it cannot be combined with.
+ */
+export function orderedBy(keyOf: OrderingKey): Policy {
+  if (!isSynchronousFunction(keyOf))
+    throw wrongUseError('make orderedBy', 'it must be given a function of the event that answers at once')
+  return definePolicyWith(
+    {
+      name: ORDER_POLICY,
+      kind: 'order',
+      excludes: ['idempotent'],
+      maxPollers: 1,
+      assertFits,
+      needs: (keys) => {
+        const { lanes, laneOf } = laneKeys(keys)
+        const commands = ['hget', 'hset', 'hdel', 'hlen', 'hscan', 'hexists']
+        return { keys: [lanes, laneOf].map((key) => ({ key, commands })) }
+      },
+      begin(run) {
+        const inside = run[RUN_INSIDE] as PolicyRunInside
+        const order = new RunOrder(inside, inside.parts.group as Group & OrderedGroup, keyOf)
+        inside.order = order
+        return {
+          questions: (jobs) => order.questions(jobs),
+          admit: (jobs, replies) => order.admit(jobs, replies),
+          holds: (job) => order.holds(job),
+          ended: (job) => order.ended(job),
+        }
+      },
+    },
+    { groupOf: (group, consumer) => orderedGroup(group, consumer, keyOf) },
+  )
+}
+
+function orderedGroup(group: Group, consumer: Consumer, keyOf: OrderingKey): Group {
+  const ordering = { laneOf: (entry: Parameters<typeof laneOfEntry>[2]) => laneOfEntry(consumer, keyOf, entry) }
+  if (group instanceof RedisGroup) return new OrderedRedisGroup(group, ordering)
+  throw wrongUseError(`open group ${consumer.group}`, 'memory keeps no order')
+}
+
+/** @throws {TypeError} What order cannot be combined with. */
+function assertFits({ mode, lingerMs, allowLongHandlers }: ConsumerSettings, { eventType, batchTypes }: PolicyPlace): void {
+  if (eventType !== undefined) throw new TypeError('it must be used on the consumer: a key has events of all types')
+  if (batchTypes.length > 0)
+    throw new TypeError(`a batch route keeps no order within its call, got onBatch of ${batchTypes.join(', ')}`)
+  if (mode === 'listen' || lingerMs > 0)
+    throw new TypeError("mode must be 'drain' or 'once', without lingerMs: what listens reads outside of the order")
+  if (allowLongHandlers)
+    throw new TypeError('allowLongHandlers must be false: a handler that outlasts its claim runs beside the next of its key')
+}
