@@ -8,7 +8,7 @@ import type { Group } from '../group/group.ts'
 import type { OrderedGroup } from '../group/ordering.ts'
 import { laneKeys, ORDER_POLICY } from '../group/ordering.ts'
 import { OrderedRedisGroup } from '../group/redis/order/ordered-redis-group.ts'
-import { RedisGroup } from '../group/redis/redis-group.ts'
+import type { RedisGroup } from '../group/redis/redis-group.ts'
 import type { PolicyRunInside } from '../run/policy-engine.ts'
 import { definePolicyWith } from './define-policy.ts'
 import type { OrderingKey } from './order/lane-names.ts'
@@ -57,7 +57,7 @@ export function orderedBy(keyOf: OrderingKey): Policy {
 
 function orderedGroup(group: Group, consumer: Consumer, keyOf: OrderingKey): Group {
   const ordering = { laneOf: (entry: Parameters<typeof laneOfEntry>[2]) => laneOfEntry(consumer, keyOf, entry) }
-  if (group instanceof RedisGroup) return new OrderedRedisGroup(group, ordering)
+  if ((group as Partial<RedisGroup>).calls) return new OrderedRedisGroup(group as RedisGroup, ordering)
   throw wrongUseError(`open group ${consumer.group}`, 'memory keeps no order')
 }
 

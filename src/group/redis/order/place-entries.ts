@@ -1,6 +1,7 @@
 import { AGING_CONSUMER, PARKED_CONSUMER } from '../../../core/keys.ts'
 import { LUA_SET_ASIDE } from '../scripts/aside.ts'
 import { LUA_FENCE, LUA_IS_TRIMMED, LUA_NOW_MS, LUA_READ_KEYS_BESIDE_GROUP } from '../scripts/fence.ts'
+import { UNPLACED_CONDITION } from '../../ordering.ts'
 import type { LuaScript } from '../scripts/script.ts'
 import { LUA_LANE_KEYS, LUA_LANES } from './lanes.ts'
 import { POLLER_NAMES } from './read-in-order.ts'
@@ -33,6 +34,9 @@ export const unplacedEntriesScript: LuaScript = {
 ${BEGIN}
 if not leased() then return 0 end
 local out, lost, last = {}, 0, nil
+-- what nobody knows the lane of is found among what is pending, as all else
+local inbox = {'[${UNPLACED_CONDITION}\\n', '(${UNPLACED_CONDITION}\\11'}
+if ARGV[4] == '' then beside('ZREMRANGEBYLEX', waiting, inbox[1], inbox[2]) end
 local rows = redis.call('XPENDING', stream, group, ARGV[4] == '' and '-' or '(' .. ARGV[4], '+', ${PAGE.looks})
 for _, p in ipairs(rows) do
   if #out == ${PAGE.gives} then break end
