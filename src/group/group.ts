@@ -6,6 +6,7 @@ import type { Pauses } from '../core/pauses.ts'
 import type { PlainReply } from '../core/plain-reply.ts'
 import type { Backlog } from '../report.ts'
 import type { ClaimedEntry, Delivery, HeldEntry } from './delivery.ts'
+import type { Ordering } from './ordering.ts'
 import type { RedisCall } from './redis/sender.ts'
 
 /**
@@ -50,6 +51,9 @@ export interface Group {
    * what was read under its name all the same is its new holder's to release.
    */
   settleAndRead(slot: Slot, settlements: readonly Settlement[], request: ReadRequest): Promise<ReadResult>
+
+  /** The same group, keeping order: left out by an adapter that is smaller without, whose policy brings it along. */
+  inOrder?(ordering: Ordering): Group
 
   /** What reads new entries when they come; left out by an adapter that is smaller without it, whose listening poller brings it along. */
   openWaiter?(): EntryWaiter

@@ -57,8 +57,7 @@ export function orderedBy(keyOf: OrderingKey): Policy {
 
 function orderedGroup(group: Group, consumer: Consumer, keyOf: OrderingKey): Group {
   const ordering = { laneOf: (entry: Parameters<typeof laneOfEntry>[2]) => laneOfEntry(consumer, keyOf, entry) }
-  if ((group as Partial<RedisGroup>).calls) return new OrderedRedisGroup(group as RedisGroup, ordering)
-  throw wrongUseError(`open group ${consumer.group}`, 'memory keeps no order')
+  return group.inOrder?.(ordering) ?? new OrderedRedisGroup(group as RedisGroup, ordering)
 }
 
 /** @throws {TypeError} What order cannot be combined with. */

@@ -1,12 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import { Redis } from 'ioredis'
 import type { Clock, Connection, Consumer, ConsumerOptions, EventHandler } from 'millrace'
-import { claim, defineConsumer, defineEvent, NonRetryableError, on, orderedBy, poll, RedisConnectionError } from 'millrace'
-import { connectIoredis } from 'millrace/ioredis'
-import { redriveDeadLetters } from 'millrace/operate'
+import { claim, defineConsumer, defineEvent, NonRetryableError, on, orderedBy, poll } from 'millrace'
 import * as z from 'zod/mini'
-import { createRedisConnection } from '../../dist/group/redis/redis-connection.js'
-import type { RedisCommand, ReplyOrConnectionError, Transport } from '../../src/group/redis/transport.ts'
 
 const Stepped = defineEvent('Stepped', { payload: z.object({ key: z.string(), kind: z.string() }) })
 
@@ -46,7 +41,7 @@ interface KnownEntry {
 }
 
 /** A process: its connection may lose requests and answers, and end for good. */
-class Process {
+export class Process {
   isDead = false
   isExcused = false
   readonly decided = new Set<string>()
@@ -58,13 +53,36 @@ class Process {
   }
 }
 
+/** What becomes of a request: carried out without an answer, or not at all, or in part, or after its caller gave up. */
+export type Fault = 'unanswered' | 'never' | 'part' | 'late'
+
+/** A server, and what a test does to it from outside. */
+export interface OrderServer {
+  add(fields: Readonly<Record<string, string>>): Promise<string>
+  /** Entries that are pending, or were not read. */
+  undone(): Promise<number>
+  /** What is left, to be read by people. */
+  left(): Promise<string>
+  /** Time goes by on the server. */
+  pass(ms: number): Promise<void>
+  /** Ids of entries that are dead letters. */
+  letters(): Promise<readonly string[]>
+  redrive(consumer: Consumer): Promise<void>
+  loseGroup(): Promise<void>
+  /** Takes the oldest entries off. */
+  trim(count: number): Promise<void>
+  pending(): Promise<readonly string[]>
+  has(id: string): Promise<boolean>
+  /** What a process talks by. */
+  connect(process: Process, fault: () => Fault | undefined): Connection
+}
+
 /** Plays processes of one ordered group at a real server against each other, and watches over the order. */
 export class OrderWorld {
   readonly violations: string[] = []
   readonly story: string[] = []
   readonly entries = new Map<string, KnownEntry>()
-  readonly #raw: Redis
-  readonly #inner: Connection & { readonly transport: Transport }
+  readonly #server: OrderServer
   readonly #chance: Chance
   readonly #processes = new Set<Process>()
   #faultRate = 0
@@ -73,9 +91,8 @@ export class OrderWorld {
   #count = 0
   readonly #consumer: Partial<ConsumerOptions>
 
-  constructor(url: string, seed: number) {
-    this.#raw = new Redis(url)
-    this.#inner = connectIoredis(url) as never
+  constructor(server: OrderServer, seed: number) {
+    this.#server = server
     this.#chance = new Chance(seed)
     this.#consumer = {
       concurrency: this.#chance.int(1, 4),
@@ -88,12 +105,6 @@ export class OrderWorld {
   async close(): Promise<void> {
     for (const thaw of this.#thaw.splice(0)) thaw()
     await Promise.all([...this.#processes].flatMap(({ late }) => late))
-    await this.#inner.close()
-    this.#raw.disconnect()
-  }
-
-  async reset(): Promise<void> {
-    await this.#raw.flushall()
   }
 
   async play(): Promise<void> {
@@ -123,13 +134,13 @@ export class OrderWorld {
       if (chance.is(0.5)) for (const thaw of this.#thaw.splice(0)) thaw()
     }
     this.#faultRate = 0
-    for (let round = 0; round < 20 && (await this.#undone()) > 0; round++) {
+    for (let round = 0; round < 20 && (await this.#server.undone()) > 0; round++) {
       for (const thaw of this.#thaw.splice(0)) thaw()
       await this.#pass()
       await this.#settled([this.#run('poll')])
       await this.#settled([this.#run('claim')])
     }
-    if ((await this.#undone()) > 0) this.violations.push(`stuck: ${await this.#left()}`)
+    if ((await this.#server.undone()) > 0) this.violations.push(`stuck: ${await this.#server.left()}`)
   }
 
   /** Frozen ones go on beside what comes next. */
@@ -158,30 +169,9 @@ export class OrderWorld {
 
   async #publish(key: string, kind: Kind): Promise<void> {
     const n = ++this.#count
-    const id = (await this.#raw.xadd(
-      'orders', '*', 'id', `e${n}`, 'type', 'Stepped', 'aggregateId', key, 'payload', JSON.stringify({ key, kind }),
-    )) as string
+    const id = await this.#server.add({ id: `e${n}`, type: 'Stepped', aggregateId: key, payload: JSON.stringify({ key, kind }) })
     this.entries.set(id, { id, key, kind, calls: 0, mayRepeat: false })
     this.story.push(`publish ${key} ${id} ${kind}`)
-  }
-
-  async #undone(): Promise<number> {
-    const groups = (await this.#raw.xinfo('GROUPS', 'orders').catch(() => [])) as unknown[][]
-    const [info] = groups
-    if (!info) return 1
-    const read = String(info[info.indexOf('last-delivered-id') + 1])
-    const behind = await this.#raw.xrange('orders', `(${read}`, '+', 'COUNT', 1)
-    return Number(info[info.indexOf('pending') + 1]) + behind.length
-  }
-
-  async #left(): Promise<string> {
-    return JSON.stringify([
-      await this.#raw.xpending('orders', 'billing', '-', '+', 100),
-      await this.#raw.zrange('{orders}:billing:due', 0, -1, 'WITHSCORES'),
-      await this.#raw.zrange('{orders}:billing:waiting', 0, -1),
-      await this.#raw.hgetall('{orders}:billing:lanes'),
-      await this.#raw.hgetall('{orders}:billing:lane-of'),
-    ])
   }
 
   /** Time goes by: two minutes, so that leases end, and what is held is idle. */
@@ -190,39 +180,31 @@ export class OrderWorld {
     this.#offset += ms
     this.story.push('two minutes go by')
     for (const process of this.#processes) process.isExcused = true
-    for (const name of ['poller-0', 'claimer-0', 'claimer-1']) await this.#raw.del(`{orders}:billing:slot:${name}`)
-    const rows = (await this.#raw.xpending('orders', 'billing', '-', '+', 1_000).catch(() => [])) as [string, string, number][]
-    for (const [id, owner, idle] of rows)
-      if ((await this.#raw.xrange('orders', id, id)).length > 0)
-        await this.#raw.xclaim('orders', 'billing', owner, 0, id, 'IDLE', idle + ms, 'JUSTID')
-    const due = await this.#raw.zrangebyscore('{orders}:billing:due', '-inf', '(9000000000000000')
-    for (const id of due) await this.#raw.zincrby('{orders}:billing:due', -ms * 1_024, id)
+    await this.#server.pass(ms)
   }
 
   async #move(moves: { redrive: boolean; group: boolean; trim: boolean }): Promise<void> {
     if (moves.redrive && this.#chance.is(0.5)) {
-      const letters = await this.#raw.xrange('{orders}:billing:dlq', '-', '+')
-      for (const [, fields] of letters) {
-        const id = fields[3] as string
+      const letters = await this.#server.letters()
+      for (const id of letters) {
         const entry = this.entries.get(id)
         if (entry) entry.mayRepeat = true
       }
       if (letters.length > 0) {
         this.story.push('redrive')
-        await redriveDeadLetters(this.#make(new Process('operator')), { redis: this.#inner, all: true })
-        for (const process of this.#processes) for (const [, fields] of letters) process.decided.delete(fields[3] as string)
+        await this.#server.redrive(this.#make(new Process('operator')))
+        for (const process of this.#processes) for (const id of letters) process.decided.delete(id)
       }
     }
     if (moves.group && this.#chance.is(0.2)) {
       this.story.push('the group is lost')
-      await this.#raw.xgroup('DESTROY', 'orders', 'billing')
+      await this.#server.loseGroup()
       for (const entry of this.entries.values()) entry.mayRepeat = true
       for (const process of this.#processes) process.isExcused = true
     }
     if (moves.trim && this.#chance.is(0.3)) {
-      const length = await this.#raw.xlen('orders')
       this.story.push('trim')
-      await this.#raw.xtrim('orders', 'MAXLEN', Math.max(0, length - this.#chance.int(1, 3)))
+      await this.#server.trim(this.#chance.int(1, 3))
     }
   }
 
@@ -240,7 +222,7 @@ export class OrderWorld {
   async #run(action: 'poll' | 'claim'): Promise<void> {
     const process = new Process(`${action}${this.#processes.size}`)
     this.#processes.add(process)
-    const redis = createRedisConnection(this.#lossy(process) as never)
+    const redis = this.#server.connect(process, () => this.#fault(process))
     const options = { redis, remainingMs: 20_000, clock: this.#clock() }
     this.story.push(`${process.name} begins`)
     const consumer = this.#make(process)
@@ -312,34 +294,17 @@ export class OrderWorld {
   async #watch(process: Process, { id, key }: KnownEntry): Promise<void> {
     const before = [...this.entries.values()].filter((other) => other.key === key && isBelow(other.id, id) && !process.decided.has(other.id))
     if (before.length === 0) return
-    const pending = (await this.#raw.xpending('orders', 'billing', '-', `(${id}`, 1_000).catch(() => [])) as [string, string][]
+    const pending = await this.#server.pending()
     for (const other of before)
-      if (pending.some(([one]) => one === other.id) && !process.decided.has(other.id) && !process.isExcused && (await this.#raw.xrange('orders', other.id, other.id)).length > 0)
+      if (pending.includes(other.id) && !process.decided.has(other.id) && !process.isExcused && (await this.#server.has(other.id)))
         this.violations.push(`overtook: ${process.name} starts ${id} before ${other.id}`)
   }
 
-  #lossy(process: Process): Transport {
-    const { transport } = this.#inner
-    const lost = () => new RedisConnectionError('no answer')
-    return {
-      scriptPrefix: transport.scriptPrefix,
-      send: async (commands: readonly RedisCommand[], timeoutMs?: number): Promise<ReplyOrConnectionError[]> => {
-        if (process.isDead) throw lost()
-        if (!this.#chance.is(this.#faultRate)) {
-          const answers = await transport.send(commands, timeoutMs)
-          if (process.isDead) throw lost()
-          return answers
-        }
-        const fault = this.#chance.of(['unanswered', 'never', 'part', 'late'])
-        this.story.push(`${process.name}: ${fault}`)
-        const carryOut = (some: readonly RedisCommand[]) => transport.send(some, timeoutMs).catch(() => [])
-        if (fault === 'unanswered') await carryOut(commands)
-        if (fault === 'part' && commands.length > 1) await carryOut(commands.slice(0, this.#chance.int(1, commands.length - 1)))
-        if (fault === 'late') process.late.push(sleep(this.#chance.int(5, 60)).then(() => carryOut(commands)))
-        throw lost()
-      },
-      close: async () => {},
-    }
+  #fault(process: Process): Fault | undefined {
+    if (!this.#chance.is(this.#faultRate)) return undefined
+    const fault = this.#chance.of(['unanswered', 'never', 'part', 'late'] as const)
+    this.story.push(`${process.name}: ${fault}`)
+    return fault
   }
 }
 

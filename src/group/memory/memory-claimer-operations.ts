@@ -242,8 +242,9 @@ export class MemoryClaimerOperations implements ClaimerOperations {
     minIdleMs: number,
     room: number,
   ): { claimed: ClaimedEntry[]; lost: number; after: string } {
-    const claimed: ClaimedEntry[] = []
+    const claimed: ClaimedEntry[] = this.#calls.takeSuspects(group, room)
     let lost = 0
+    if (claimed.length === room) return { claimed, lost, after: from }
     const all = group.ids.map((id) => ({ id, from: { owner: (group.pending.get(id) as StoredPendingEntry).owner } }))
     const ahead = all
       .filter((entry) => entry.from.owner !== PARKED_CONSUMER && compareLapCursors(formatLapCursor(entry), from) > 0)
@@ -251,7 +252,7 @@ export class MemoryClaimerOperations implements ClaimerOperations {
     for (const entry of ahead) {
       const { owner, deliveredAt, deliveryCount } = group.pending.get(entry.id) as StoredPendingEntry
       const idleMs = this.#calls.now - deliveredAt
-      if (idleMs < minIdleMs) continue
+      if (idleMs < minIdleMs || !this.#calls.mayClaim(owner, entry.id)) continue
       if (this.#calls.isDoubted({ owner, deliveredAt, deliveryCount }))
         this.#calls.setAside(group, entry.id, { deliveryCount: 0, delayMs: 0, condition: undefined })
       else if (!this.#calls.stream.get(entry.id)) {

@@ -10,7 +10,11 @@ import type { Connection } from '../connection.ts'
 import type { HeldEntry } from '../delivery.ts'
 import { memoryAggregates } from './memory-aggregates.ts'
 import { appenderTo } from './memory-appending.ts'
+import type { Ordering } from '../ordering.ts'
 import { MemoryGroup } from './memory-group.ts'
+import { MemoryGroupBase } from './memory-group-base.ts'
+import { MemoryOrderedBase } from './memory-ordered-base.ts'
+import { MemoryOrderedGroup } from './memory-ordered-group.ts'
 import { memoryKeeping } from './memory-keeping.ts'
 import { MemoryPausing } from './memory-pausing.ts'
 import { MemoryServer } from './memory-server.ts'
@@ -89,7 +93,11 @@ export function createMemoryConnection(server: MemoryServer): MemoryConnection {
           )
       }
     },
-    group: (address) => new MemoryGroup(address, server, lived),
+    group: (address) =>
+      Object.assign(new MemoryGroup(new MemoryGroupBase(address, server, lived)), {
+        inOrder: (ordering: Ordering) =>
+          new MemoryOrderedGroup(new MemoryOrderedBase(address, server, lived, ordering)),
+      }),
     append: appenderTo(server),
     aggregates: memoryAggregates(server),
     pausing: new MemoryPausing(server),

@@ -6,6 +6,7 @@ import type { StreamTrim, WakeFlag } from '../connection.ts'
 import type { HeldEntry, PreviousOwner } from '../delivery.ts'
 import { HIGHEST_ENTRY_ID } from '../redis/scripts/fence.ts'
 import { MemoryDelays } from './memory-delays.ts'
+import type { StoredLanes } from './memory-ordered-base.ts'
 import { MemoryMarkers } from './memory-markers.ts'
 import { MemoryValues } from './memory-values.ts'
 
@@ -87,6 +88,8 @@ export class MemoryServer {
   readonly dueTimes = new Map<string, Map<string, number>>()
   /** Sorted sets of what waits: condition → entry id → delivery count. */
   readonly waiting = new Map<string, Map<string, Map<string, number>>>()
+  /** Lanes of groups that keep order, by the key of their state. */
+  readonly #lanes = new Map<string, StoredLanes>()
   /** Strings that say what is paused, as on a server. */
   readonly pauses = new Map<string, string>()
   /** When a claimer comes next, in milliseconds since 1970. */
@@ -124,6 +127,10 @@ export class MemoryServer {
 
   waits(key: string): Map<string, Map<string, number>> {
     return made(this.waiting, key, () => new Map())
+  }
+
+  lanes(key: string): StoredLanes {
+    return made(this.#lanes, key, () => ({ firsts: new Map(), members: new Map() }))
   }
 
   /** Sets a flag, unless it is set. @returns Whether it was not. */
