@@ -61,6 +61,10 @@ export class OrderMemory implements OrderServer {
     return this.#memory.pending('orders', 'billing').map(({ id }) => id)
   }
 
+  async isPlaced(): Promise<boolean> {
+    return true
+  }
+
   async has(id: string): Promise<boolean> {
     return this.#memory.entries('orders').some((entry) => entry.id === id)
   }

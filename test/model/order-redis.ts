@@ -81,6 +81,10 @@ export class OrderRedis implements OrderServer {
     return rows.map(([id]) => id)
   }
 
+  async isPlaced(id: string): Promise<boolean> {
+    return (await this.#raw.hexists('{orders}:billing:lane-of', id)) === 1
+  }
+
   async has(id: string): Promise<boolean> {
     return (await this.#raw.xrange('orders', id, id)).length > 0
   }

@@ -38,6 +38,7 @@ interface KnownEntry {
   calls: number
   /** Calls of a life before, or before a redrive, do not count. */
   mayRepeat: boolean
+  isRedriven: boolean
 }
 
 /** A process: its connection may lose requests and answers, and end for good. */
@@ -72,6 +73,8 @@ export interface OrderServer {
   /** Takes the oldest entries off. */
   trim(count: number): Promise<void>
   pending(): Promise<readonly string[]>
+  /** Somebody knows of an entry that was redriven: it goes before all that is undone of its key by then. */
+  isPlaced(id: string): Promise<boolean>
   has(id: string): Promise<boolean>
   /** What a process talks by. */
   connect(process: Process, fault: () => Fault | undefined): Connection
@@ -140,6 +143,8 @@ export class OrderWorld {
       await this.#settled([this.#run('poll')])
       await this.#settled([this.#run('claim')])
     }
+    const called = [...this.entries.values()].filter(({ calls }) => calls > 0).length
+    if (called === 0) this.violations.push('nothing was called')
     if ((await this.#server.undone()) > 0) this.violations.push(`stuck: ${await this.#server.left()}`)
   }
 
@@ -169,8 +174,8 @@ export class OrderWorld {
 
   async #publish(key: string, kind: Kind): Promise<void> {
     const n = ++this.#count
-    const id = await this.#server.add({ id: `e${n}`, type: 'Stepped', aggregateId: key, payload: JSON.stringify({ key, kind }) })
-    this.entries.set(id, { id, key, kind, calls: 0, mayRepeat: false })
+    const id = await this.#server.add({ eventId: `e${n}`, eventType: 'Stepped', aggregateId: key, payload: JSON.stringify({ key, kind }) })
+    this.entries.set(id, { id, key, kind, calls: 0, mayRepeat: false, isRedriven: false })
     this.story.push(`publish ${key} ${id} ${kind}`)
   }
 
@@ -188,7 +193,7 @@ export class OrderWorld {
       const letters = await this.#server.letters()
       for (const id of letters) {
         const entry = this.entries.get(id)
-        if (entry) entry.mayRepeat = true
+        if (entry) entry.mayRepeat = entry.isRedriven = true
       }
       if (letters.length > 0) {
         this.story.push('redrive')
@@ -296,7 +301,7 @@ export class OrderWorld {
     if (before.length === 0) return
     const pending = await this.#server.pending()
     for (const other of before)
-      if (pending.includes(other.id) && !process.decided.has(other.id) && !process.isExcused && (await this.#server.has(other.id)))
+      if (pending.includes(other.id) && !process.decided.has(other.id) && !process.isExcused && (await this.#server.has(other.id)) && (!other.isRedriven || (await this.#server.isPlaced(other.id))))
         this.violations.push(`overtook: ${process.name} starts ${id} before ${other.id}`)
   }
 
