@@ -230,6 +230,7 @@ export class CallPool {
 
   #takeHeld(now: number): RunningCall | undefined {
     for (const job of this.#held.all) {
+      if (hasOutcome(job)) continue // decided when one before it was released
       const mayStart = job.run.time.mayStart(now, job.neededMs)
       if (mayStart && this.#isHeld(job)) continue
       this.#held.letGo(job)

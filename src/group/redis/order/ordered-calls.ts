@@ -66,7 +66,7 @@ export class OrderedCalls extends RedisGroupCalls {
     for (const [n, { chunk }] of joins.entries()) countChunk(tally, chunk, answers[n])
     const first = settling.length - chunks.length
     for (const [n, chunk] of chunks.entries()) countChunk(tally, chunk, answers[first + n])
-    const settled = tally.result(answers.slice(0, settling.length).find(isUnanswered))
+    const settled = tally.result(answers.find(isUnanswered))
     const notDone = new Set([
       ...(settled.notAcked ?? []),
       ...(settled.failed ?? []).map(({ settlement }) => settlement),
