@@ -46,6 +46,7 @@ test('the package exports these names', () => {
       "idempotent",
       "on",
       "onBatch",
+      "orderedBy",
       "poll",
       "promoteDelays",
       "rateLimit",

@@ -36,6 +36,8 @@ export const UNPLACED_CONDITION = `${ORDER_POLICY} ?`
 export interface OrderListener {
   /** That an entry was acknowledged with effects; or that it was not. */
   stored(entryId: string, isDone: boolean): void
+  /** That what is due is taken now, once what is done is settled. */
+  taking(): void
 }
 
 /** A group that keeps order. */

@@ -1,5 +1,6 @@
 import { isSynchronousFunction } from '../core/handler-function.ts'
 import { wrongUseError } from '../core/options.ts'
+import { CONSUMER_NUMBER_OPTIONS } from '../core/rows.ts'
 import type { ConsumerSettings } from '../define/consumer-settings.ts'
 import type { Consumer } from '../define/consumer.ts'
 import type { Policy, PolicyPlace } from '../define/policy.ts'
@@ -61,7 +62,10 @@ function orderedGroup(group: Group, consumer: Consumer, keyOf: OrderingKey): Gro
 }
 
 /** @throws {TypeError} What order cannot be combined with. */
-function assertFits({ mode, lingerMs, allowLongHandlers }: ConsumerSettings, { eventType, batchTypes }: PolicyPlace): void {
+function assertFits({ mode, lingerMs, maxPollers, allowLongHandlers }: ConsumerSettings, { eventType, batchTypes }: PolicyPlace): void {
+  // without the option there would be several
+  if (maxPollers !== 1 && maxPollers !== CONSUMER_NUMBER_OPTIONS.maxPollers.default)
+    throw new TypeError(`maxPollers must be 1: a stream in order has one poller at a time, got ${maxPollers}`)
   if (eventType !== undefined) throw new TypeError('it must be used on the consumer: a key has events of all types')
   if (batchTypes.length > 0)
     throw new TypeError(`a batch route keeps no order within its call, got onBatch of ${batchTypes.join(', ')}`)

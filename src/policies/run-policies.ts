@@ -232,7 +232,7 @@ export class RunPolicies implements PoliciesOfRun {
   }
 
   conditionDueAt(): number {
-    return this.#gate?.conditionDueAt() ?? Infinity
+    return this.#order?.isDue ? Number.NEGATIVE_INFINITY : (this.#gate?.conditionDueAt() ?? Infinity)
   }
 
   async finish(): Promise<void> {

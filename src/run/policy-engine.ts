@@ -41,6 +41,8 @@ export interface PolicyRunInside {
 export interface OrderOfRun {
   /** Takes note of what was read, decoded, before anybody decides about it. */
   register(jobs: readonly DecidableJob[]): void
+  /** What follows in a lane may be due by now: what goes before it was done. */
+  readonly isDue: boolean
 }
 
 /** How many entries come back that wait for a condition, from which id on; from the start, once there are none behind it. */

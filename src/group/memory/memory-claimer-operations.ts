@@ -95,6 +95,7 @@ export class MemoryClaimerOperations implements ClaimerOperations {
     const till = request.till ?? Math.floor(this.#calls.now)
     const nothing = { ...settled, till, started: [], handed: [], lost: 0, isMore: false }
     this.#taken = []
+    this.#calls.taking()
     if (!this.#calls.isLeased(slot)) return { ...nothing, left: { conditions: [] }, leaseLost: true }
     const group = this.#calls.find()
     if (!group) return { ...nothing, left: { conditions: [] } }

@@ -11,6 +11,7 @@ import type { HeldEntry } from '../delivery.ts'
 import { memoryAggregates } from './memory-aggregates.ts'
 import { appenderTo } from './memory-appending.ts'
 import type { Ordering } from '../ordering.ts'
+import { laneKeys } from '../ordering.ts'
 import { MemoryGroup } from './memory-group.ts'
 import { MemoryGroupBase } from './memory-group-base.ts'
 import { MemoryOrderedBase } from './memory-ordered-base.ts'
@@ -84,7 +85,7 @@ export function createMemoryConnection(server: MemoryServer): MemoryConnection {
       const { keys } = consumer as Consumer
       for (const { policy, key, commands } of listPolicyKeyNeeds(consumer as Consumer)) {
         // what lies beside the group is for scripts, which memory has in its own words
-        if (isKeyOfConsumer(keys, key)) continue
+        if (isKeyOfConsumer(keys, key) || Object.values(laneKeys(keys)).includes(key)) continue
         const unknown = commands.find((command) => !isMemoryCommand(command))
         if (unknown !== undefined)
           throw wrongUseError(

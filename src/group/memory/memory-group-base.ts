@@ -126,6 +126,9 @@ export class MemoryGroupBase {
     return true
   }
 
+  /** What is due is taken now. */
+  taking(): void {}
+
   /** Whether what is idle under a name may be claimed. */
   mayClaim(_owner: string, _id: string): boolean {
     return true

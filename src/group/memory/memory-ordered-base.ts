@@ -28,6 +28,13 @@ export class MemoryOrderedBase extends MemoryGroupBase {
     this.#ordering = ordering
   }
 
+  /** Who hears of it. */
+  onTaking: () => void = () => {}
+
+  override taking(): void {
+    this.onTaking()
+  }
+
   override get fencesAcks(): boolean {
     return true
   }
@@ -145,6 +152,13 @@ export class MemoryOrderedBase extends MemoryGroupBase {
     this.lanes.members.set(id, { lane, isSuspect })
     const first = this.#firstOf(group, lane)
     if (first === undefined || first === id || (compareEntryIds(id, first) < 0 && this.#yields(group, first, lane))) {
+      const next = this.#firstBehind(group, lane)
+      if (next !== undefined && compareEntryIds(next, id) < 0) {
+        this.dueTimes.delete(id)
+        this.#wait(lane, id, count)
+        this.#comesFirst(group, lane, next)
+        return
+      }
       this.lanes.firsts.set(lane, id)
       if (isSuspect || first === id || !this.dueTimes.has(id)) this.#toStart(id, count)
     } else {

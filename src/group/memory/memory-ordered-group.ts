@@ -19,6 +19,7 @@ export class MemoryOrderedGroup extends MemoryGroup implements OrderedGroup {
   constructor(base: MemoryOrderedBase) {
     super(base)
     this.#base = base
+    base.onTaking = () => this.listener?.taking()
   }
 
   override openWaiter(): EntryWaiter {

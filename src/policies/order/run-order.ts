@@ -29,6 +29,8 @@ export class RunOrder implements RunPolicy, OrderListener {
   readonly #keyOfJob = new Map<PolicyJob, KeyInHand>()
   readonly #errors = new Map<PolicyJob, Error>()
   readonly #seen = new WeakSet<Job>()
+  /** What follows in a lane may be due by now. */
+  isDue = false
   /** What was asked about last. */
   #asked: readonly LaneAsked[] = []
 
@@ -77,7 +79,9 @@ export class RunOrder implements RunPolicy, OrderListener {
 
   ended(job: PolicyJob): ReadonlyMap<string, Decision> | undefined {
     const key = this.#keyOfJob.get(job)
-    const { outcome } = job as Job
+    const { outcome, isTaken } = job as Job
+    // the next of its lane is due once this is settled
+    if (isTaken && outcome && outcome.kind !== 'retry') this.isDue = true
     if (!key) return undefined
     // whether it is done is known once it is stored with its effects
     if (outcome?.kind === 'ack-with') return undefined
@@ -87,6 +91,10 @@ export class RunOrder implements RunPolicy, OrderListener {
       return undefined
     }
     return this.#undone(job, key)
+  }
+
+  taking(): void {
+    this.isDue = false
   }
 
   stored(entryId: string, isStored: boolean): void {

@@ -119,6 +119,12 @@ local function place(id, count, lane, isSuspect)
   beside('HSET', laneOf, id, (isSuspect and '!' or '') .. lane)
   local first = firstOf(lane)
   if not first or first == id or less(id, first) and yields(first, lane) then
+    local before, beforeId = firstBehind(lane)
+    if before and less(beforeId, id) then
+      beside('ZREM', due, id)
+      beside('ZADD', waiting, 0, member(lane, id, count))
+      return handOn(lane)
+    end
     beside('HSET', lanes, lane, id)
     -- what waits for a time, or for a condition, goes on waiting for it
     if isSuspect or not beside('ZSCORE', due, id) or first == id then toStart(id, count) end

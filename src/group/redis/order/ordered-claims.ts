@@ -23,6 +23,7 @@ export class OrderedClaims extends RedisClaims {
   }
 
   protected override takeDue(slot: Slot, nonce: string, request: TakeDueRequest): ScriptCall {
+    this.#calls.order.listener?.taking()
     const script = request.guards?.length ? takeInOrderGuardedScript : takeInOrderScript
     return this.#calls.inOrder(super.takeDue(slot, nonce, request), script)
   }

@@ -1,4 +1,4 @@
-import { PARKED_CONSUMER } from '../../../core/keys.ts'
+import { delayKeys, PARKED_CONSUMER } from '../../../core/keys.ts'
 import { RedisConnectionError, RedisReplyError } from '../../../errors.ts'
 import type { Delivery } from '../../delivery.ts'
 import type {
@@ -13,16 +13,20 @@ import type {
   Slot,
 } from '../../group.ts'
 import type { LaneAsked, LaneQuestion, OrderedGroup, OrderListener, Ordering } from '../../ordering.ts'
+import { seenDelays } from '../../seen-delays.ts'
 import { seenPauses } from '../../seen-pauses.ts'
+import { getCommand } from '../commands/get.ts'
 import { replyAsFields, replyAsText, replyItems } from '../commands/reply.ts'
 import { parseXreadgroup } from '../commands/xreadgroup.ts'
 import { RedisGroup } from '../redis-group.ts'
 import type { LuaScript } from '../scripts/script.ts'
 import { NOT_READ_ANSWERS } from '../scripts/read-unless-pending-limit.ts'
+import { isRequestTooLarge } from '../sender.ts'
+import type { RedisReply } from '../transport.ts'
 import { finishReadsInOrderScript } from './claim-in-order.ts'
 import { OrderedCalls } from './ordered-calls.ts'
 import { OrderedClaims } from './ordered-claims.ts'
-import { placeEntriesScript, sweepLanesScript, unplacedEntriesScript } from './place-entries.ts'
+import { MOST_UNPLACED, placeEntriesScript, sweepLanesScript, unplacedEntriesScript } from './place-entries.ts'
 import { lanesThereScript, readInOrderScript, UNPLACED_ANSWER } from './read-in-order.ts'
 
 /** How often a run tries to make members of all that is pending, before it leaves that to the next. */
@@ -36,6 +40,8 @@ export class OrderedRedisGroup extends RedisGroup implements OrderedGroup {
   readonly #calls: OrderedCalls
   /** Slots under which something was read: all that is pending has a lane by then. */
   readonly #begun = new Set<string>()
+  /** What reads ask for at most: less once an answer was larger than a service takes. */
+  #mostEntries = Infinity
 
   constructor(group: RedisGroup, ordering: Ordering) {
     const calls = new OrderedCalls(group.calls, ordering)
@@ -76,24 +82,32 @@ export class OrderedRedisGroup extends RedisGroup implements OrderedGroup {
   ): Promise<ReadResult | undefined> {
     const { stream, keys } = this.#calls.address
     const { laneKeys } = this.#calls
-    const bounds = [count, maxPending ?? '', maxParked === Infinity ? 'inf' : maxParked, Number(isFirst)]
+    const asked = Math.min(count, this.#mostEntries)
+    const bounds = [asked, maxPending ?? '', maxParked === Infinity ? 'inf' : maxParked, Number(isFirst)]
     const call = {
       script: readInOrderScript,
       keys: [stream, this.#calls.lease(slot), keys.waiting, keys.wake, keys.paused, ...laneKeys],
       args: [...this.#calls.fence(slot), ...bounds],
     }
-    const { settled, replies, ...told } = await this.#calls.settleAnd(slot, settlements, [call], riders)
+    const { delays } = this.#calls.address
+    const calls = delays ? [call, getCommand(delayKeys(stream).next)] : [call]
+    const { settled, replies, ...told } = await this.#calls.settleAnd(slot, settlements, calls, riders)
     const nothing = { ...settled, ...NOTHING, ...told }
     // what a lost group held is nobody's: whoever made it again ends
     if (told.groupRecreated) return { ...nothing, leaseLost: true }
-    const [answer = null] = replies
+    const [answer = null, nextDelayed = null] = replies
+    // what it held is the next run's to make members of
+    if (answer instanceof RedisReplyError && isRequestTooLarge(answer)) this.#mostEntries = Math.ceil(asked / 2)
     if (answer instanceof RedisConnectionError) return nothing
     if (answer instanceof RedisReplyError) return { ...nothing, failures: [...settled.failures, answer] }
     const [reply = null, hasLanes, text = '', now = ''] = replyItems(answer)
     if (reply === UNPLACED_ANSWER && settlements.length === 0) return undefined
     if (hasLanes === 1) this.mayHaveLanes = true
     else if (isFirst) this.mayHaveLanes = false
-    const seen = seenPauses(replyAsText(text), Number(replyAsText(now)))
+    const seen = {
+      ...seenPauses(replyAsText(text), Number(replyAsText(now))),
+      ...(nextDelayed instanceof Error ? {} : seenDelays(replyAsText(nextDelayed))),
+    }
     if (typeof reply === 'number')
       return {
         ...nothing,
@@ -118,8 +132,19 @@ export class OrderedRedisGroup extends RedisGroup implements OrderedGroup {
   /** @param known Ids of what reached the run. Of the first page of a run: none. */
   async #place(slot: Slot, known: ReadonlySet<string>): Promise<void> {
     const isReleased = known.size > 0
+    let most = MOST_UNPLACED
     for (let after = ''; ; ) {
-      const answer = replyItems(await this.#run(slot, unplacedEntriesScript, [after]))
+      const reply: RedisReply | 'tooLarge' = await this.#run(slot, unplacedEntriesScript, [after, most]).catch(
+        (error: Error) => {
+          if (!isRequestTooLarge(error) || most === 1) throw error
+          return 'tooLarge' as const
+        },
+      )
+      if (reply === 'tooLarge') {
+        most = Math.ceil(most / 2)
+        continue
+      }
+      const answer = replyItems(reply)
       if (answer.length === 0) return
       const [next, found, , isHealing] = answer
       if (isHealing === 1 && !isReleased) while (!(await this.claims.heal(slot)).isDone);

@@ -6,8 +6,11 @@ import type { LuaScript } from '../scripts/script.ts'
 import { LUA_LANE_KEYS, LUA_LANES } from './lanes.ts'
 import { POLLER_NAMES } from './read-in-order.ts'
 
-/** Entries that one call gives with their bodies, of so many that it looks at. */
-const PAGE = { gives: 100, looks: 1_000 }
+/** Entries that one call looks at. */
+const LOOKS = 1_000
+
+/** Entries that one call gives with their bodies, at most. */
+export const MOST_UNPLACED = 100
 
 const BEGIN = `
 ${LUA_LANE_KEYS}
@@ -25,7 +28,7 @@ ${LUA_LANES}
  * Gives what is pending and in no lane, and what lies under a poller's name, in the order of ids, a page at a time. Nothing of that name is in anybody's hands: the caller has the slot, and has read nothing yet.
  * What was trimmed is taken off.
  *
- * KEYS stream, lease, due, waiting, state, lanes, the hash of their members. ARGV group, consumer, token, the id to go on behind ('' from the start). Answers 0 if the lease is gone, else the id to go on behind
+ * KEYS stream, lease, due, waiting, state, lanes, the hash of their members. ARGV group, consumer, token, the id to go on behind ('' from the start), how many it gives. Answers 0 if the lease is gone, else the id to go on behind
  * ('' nothing is left), [id, fields] an entry, how many were taken off, and 1 if a lost group has yet to get back what was set aside.
  */
 export const unplacedEntriesScript: LuaScript = {
@@ -37,9 +40,9 @@ local out, lost, last = {}, 0, nil
 -- what nobody knows the lane of is found among what is pending, as all else
 local inbox = {'[${UNPLACED_CONDITION}\\n', '(${UNPLACED_CONDITION}\\11'}
 if ARGV[4] == '' then beside('ZREMRANGEBYLEX', waiting, inbox[1], inbox[2]) end
-local rows = redis.call('XPENDING', stream, group, ARGV[4] == '' and '-' or '(' .. ARGV[4], '+', ${PAGE.looks})
+local rows = redis.call('XPENDING', stream, group, ARGV[4] == '' and '-' or '(' .. ARGV[4], '+', ${LOOKS})
 for _, p in ipairs(rows) do
-  if #out == ${PAGE.gives} then break end
+  if #out >= tonumber(ARGV[5]) then break end
   last = p[1]
   if p[2]:sub(1, ${POLLER_NAMES.length}) == '${POLLER_NAMES}' or not laneOfEntry(p[1]) then
     local entry = redis.call('XRANGE', stream, p[1], p[1])[1]
@@ -52,7 +55,7 @@ for _, p in ipairs(rows) do
     end
   end
 end
-local isMore = last and (last ~= rows[#rows][1] or #rows == ${PAGE.looks})
+local isMore = last and (last ~= rows[#rows][1] or #rows == ${LOOKS})
 return {isMore and last or '', out, lost, beside('HEXISTS', orderState, 'healing') or 0}
 `,
 }
