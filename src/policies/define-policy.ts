@@ -18,7 +18,8 @@ const ENGINE: PolicyEngine = {
   atWork: (parts, time, fail) => new RunPolicies(parts, time, fail),
   open: (redis, consumer, remainingMs) =>
     consumer.policies.reduce(
-      (group, { policy }) => (policy[POLICY_MACHINERY] as PolicyEngine | undefined)?.groupOf?.(group, consumer) ?? group,
+      (group, { policy }) =>
+        (policy[POLICY_MACHINERY] as PolicyEngine | undefined)?.groupOf?.(group, consumer) ?? group,
       redis.group({ ...consumer, joinCalls: joinScriptCalls }, remainingMs),
     ),
 }

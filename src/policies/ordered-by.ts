@@ -1,8 +1,8 @@
 import { isSynchronousFunction } from '../core/handler-function.ts'
 import { wrongUseError } from '../core/options.ts'
 import { CONSUMER_NUMBER_OPTIONS } from '../core/rows.ts'
-import type { ConsumerSettings } from '../define/consumer-settings.ts'
 import type { Consumer } from '../define/consumer.ts'
+import type { ConsumerSettings } from '../define/consumer-settings.ts'
 import type { Policy, PolicyPlace } from '../define/policy.ts'
 import { RUN_INSIDE } from '../define/policy.ts'
 import type { Group } from '../group/group.ts'
@@ -37,8 +37,17 @@ export function orderedBy(keyOf: OrderingKey): Policy {
       assertFits,
       needs: (keys) => {
         const { lanes, laneOf } = laneKeys(keys)
-        const commands = ['hget', 'hset', 'hdel', 'hlen', 'hscan', 'hexists']
-        return { keys: [lanes, laneOf].map((key) => ({ key, commands })) }
+        const onLanes = ['hget', 'hset', 'hdel', 'hlen', 'hscan', 'hexists']
+        return {
+          keys: [
+            { key: lanes, commands: onLanes },
+            { key: laneOf, commands: onLanes },
+            // a poller makes members, takes what is due, and gets back what a lost group had set aside
+            { key: keys.waiting, commands: ['zrangebylex', 'zremrangebylex', 'zcard'] },
+            { key: keys.due, commands: ['zrangebyscore', 'zscore', 'zscan'] },
+            { key: keys.state, commands: ['hexists', 'hmget'] },
+          ],
+        }
       },
       begin(run) {
         const inside = run[RUN_INSIDE] as PolicyRunInside
@@ -62,7 +71,10 @@ function orderedGroup(group: Group, consumer: Consumer, keyOf: OrderingKey): Gro
 }
 
 /** @throws {TypeError} What order cannot be combined with. */
-function assertFits({ mode, lingerMs, maxPollers, allowLongHandlers }: ConsumerSettings, { eventType, batchTypes }: PolicyPlace): void {
+function assertFits(
+  { mode, lingerMs, maxPollers, allowLongHandlers }: ConsumerSettings,
+  { eventType, batchTypes }: PolicyPlace,
+): void {
   // without the option there would be several
   if (maxPollers !== 1 && maxPollers !== CONSUMER_NUMBER_OPTIONS.maxPollers.default)
     throw new TypeError(`maxPollers must be 1: a stream in order has one poller at a time, got ${maxPollers}`)
@@ -72,5 +84,7 @@ function assertFits({ mode, lingerMs, maxPollers, allowLongHandlers }: ConsumerS
   if (mode === 'listen' || lingerMs > 0)
     throw new TypeError("mode must be 'drain' or 'once', without lingerMs: what listens reads outside of the order")
   if (allowLongHandlers)
-    throw new TypeError('allowLongHandlers must be false: a handler that outlasts its claim runs beside the next of its key')
+    throw new TypeError(
+      'allowLongHandlers must be false: a handler that outlasts its claim runs beside the next of its key',
+    )
 }

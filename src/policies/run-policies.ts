@@ -11,7 +11,14 @@ import type { CheckedPolicyDecision, DecidableJob } from '../run/checked-policy-
 import { checkMarker, checkPolicyDecision, policyDecisionOutcome } from '../run/checked-policy-decision.ts'
 import type { Job } from '../run/job.ts'
 import type { RunParts } from '../run/parts.ts'
-import type { CameBack, CommandsAlongRequest, GateOfRun, OrderOfRun, PoliciesOfRun, PolicyRunInside } from '../run/policy-engine.ts'
+import type {
+  CameBack,
+  CommandsAlongRequest,
+  GateOfRun,
+  OrderOfRun,
+  PoliciesOfRun,
+  PolicyRunInside,
+} from '../run/policy-engine.ts'
 import type { RunTime } from '../run/time.ts'
 import { letPoliciesDecide } from './admission.ts'
 import type { PolicyAtWork } from './decide-about.ts'

@@ -20,7 +20,6 @@ export class OrderMemory implements OrderServer {
   }
   readonly #memory = connectMemory({ clock: this.#clock })
 
-
   async add(fields: Readonly<Record<string, string>>): Promise<string> {
     const { append } = this.#memory
     const { answers } = (await append?.('orders', [Object.entries(fields)], { kind: 'none' })) ?? { answers: [] }
@@ -76,7 +75,8 @@ export class OrderMemory implements OrderServer {
         get: (_target, name) => {
           const member = target[name as keyof T] as unknown
           if (name === 'claims') return lossy(member as object)
-          if (name === 'inOrder') return (...args: unknown[]) => lossy((member as (...args: unknown[]) => object).apply(target, args))
+          if (name === 'inOrder')
+            return (...args: unknown[]) => lossy((member as (...args: unknown[]) => object).apply(target, args))
           if (typeof member !== 'function') return member
           const call = (...args: unknown[]) => (member as (...args: unknown[]) => unknown).apply(target, args)
           if (!METHODS.test(String(name))) return call

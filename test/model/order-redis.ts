@@ -45,8 +45,8 @@ export class OrderRedis implements OrderServer {
   async left(): Promise<string> {
     return JSON.stringify([
       await this.#raw.xpending(...GROUP, '-', '+', 100).catch(() => []),
-      await this.#raw.zrange('{orders}:billing:due', 0, -1, 'WITHSCORES'),
-      await this.#raw.zrange('{orders}:billing:waiting', 0, -1),
+      await this.#raw.zrange('{orders}:billing:due', '0', '-1', 'WITHSCORES'),
+      await this.#raw.zrange('{orders}:billing:waiting', '0', '-1'),
       await this.#raw.hgetall('{orders}:billing:lanes'),
       await this.#raw.hgetall('{orders}:billing:lane-of'),
     ])
@@ -73,7 +73,7 @@ export class OrderRedis implements OrderServer {
   }
 
   async trim(count: number): Promise<void> {
-    await this.#raw.xtrim('orders', 'MAXLEN', Math.max(0, (await this.#raw.xlen('orders')) - count))
+    await this.#raw.xtrim('orders', 'MAXLEN', String(Math.max(0, (await this.#raw.xlen('orders')) - count)))
   }
 
   async pending(): Promise<readonly string[]> {
@@ -105,7 +105,8 @@ export class OrderRedis implements OrderServer {
         }
         if (what === 'unanswered') await carryOut(commands)
         if (what === 'part' && commands.length > 1) await carryOut(commands.slice(0, Math.ceil(commands.length / 2)))
-        if (what === 'late') process.late.push(sleep(5 + (commands.length % 3) * 25).then(() => carryOut(commands).catch(() => [])))
+        if (what === 'late')
+          process.late.push(sleep(5 + (commands.length % 3) * 25).then(() => carryOut(commands).catch(() => [])))
         throw lost()
       },
       close: async () => {},

@@ -152,6 +152,7 @@ export class OrderWorld {
   /** Frozen ones go on beside what comes next. */
   async #settled(runs: readonly Promise<unknown>[]): Promise<void> {
     let isFrozen = false
+    let isOver = false
     const watch = (async () => {
       for (;;) {
         await sleep(2)
@@ -163,7 +164,6 @@ export class OrderWorld {
         if (isOver) return
       }
     })()
-    let isOver = false
     await Promise.race([
       Promise.all(runs).then(() => {
         isOver = true
@@ -181,7 +181,12 @@ export class OrderWorld {
 
   async #publish(key: string, kind: Kind): Promise<void> {
     const n = ++this.#count
-    const id = await this.#server.add({ eventId: `e${n}`, eventType: 'Stepped', aggregateId: key, payload: JSON.stringify({ key, kind }) })
+    const id = await this.#server.add({
+      eventId: `e${n}`,
+      eventType: 'Stepped',
+      aggregateId: key,
+      payload: JSON.stringify({ key, kind }),
+    })
     this.entries.set(id, { id, key, kind, calls: 0, mayRepeat: false, isRedriven: false })
     this.story.push(`publish ${key} ${id} ${kind}`)
   }
@@ -238,7 +243,10 @@ export class OrderWorld {
     const options = { redis, remainingMs: 20_000, clock: this.#clock() }
     this.story.push(`${process.name} begins`)
     const consumer = this.#make(process)
-    const error: unknown = await (action === 'poll' ? poll(consumer, options) : claim(consumer, { ...options, lingerMs: 0 })).then(
+    const error: unknown = await (action === 'poll'
+      ? poll(consumer, options)
+      : claim(consumer, { ...options, lingerMs: 0 })
+    ).then(
       () => undefined,
       (thrown: unknown) => thrown,
     )
@@ -253,7 +261,9 @@ export class OrderWorld {
     return defineConsumer({
       stream: 'orders',
       group: 'billing',
-      routes: [on(Stepped, ((event, context) => this.#handle(process, event, context)) as EventHandler<never> as EventHandler)],
+      routes: [
+        on(Stepped, ((event, context) => this.#handle(process, event, context)) as EventHandler<never> as EventHandler),
+      ],
       use: [orderedBy(({ aggregateId }) => aggregateId)],
       ...this.#consumer,
     })
@@ -270,7 +280,9 @@ export class OrderWorld {
     this.story.push(`${process.name} starts ${key} ${entryId} x${deliveryCount}`)
     for (const other of this.#processes)
       if (!other.isDead && !other.isExcused && other.running.has(key) && !process.isExcused)
-        this.violations.push(`two at once: ${process.name} starts ${entryId} while ${other.name} runs ${other.running.get(key)}`)
+        this.violations.push(
+          `two at once: ${process.name} starts ${entryId} while ${other.name} runs ${other.running.get(key)}`,
+        )
     process.running.set(key, entryId)
     if (!process.isExcused) await this.#watch(process, entry)
     if (entry.calls > maxDeliveries && !entry.mayRepeat) this.violations.push(`called ${entry.calls} times: ${entryId}`)
@@ -304,11 +316,19 @@ export class OrderWorld {
 
   /** All that goes before it of its key is decided in this run, or stored. */
   async #watch(process: Process, { id, key }: KnownEntry): Promise<void> {
-    const before = [...this.entries.values()].filter((other) => other.key === key && isBelow(other.id, id) && !process.decided.has(other.id))
+    const before = [...this.entries.values()].filter(
+      (other) => other.key === key && isBelow(other.id, id) && !process.decided.has(other.id),
+    )
     if (before.length === 0) return
     const pending = await this.#server.pending()
     for (const other of before)
-      if (pending.includes(other.id) && !process.decided.has(other.id) && !process.isExcused && (await this.#server.has(other.id)) && !other.isRedriven)
+      if (
+        pending.includes(other.id) &&
+        !process.decided.has(other.id) &&
+        !process.isExcused &&
+        (await this.#server.has(other.id)) &&
+        !other.isRedriven
+      )
         this.violations.push(`overtook: ${process.name} starts ${id} before ${other.id}`)
   }
 

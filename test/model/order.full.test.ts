@@ -30,14 +30,18 @@ test.each<[string, () => Promise<OrderServer>]>([
       return redis
     },
   ],
-])('processes that fail, freeze, die and lose answers keep the order of each key %s', { timeout: 900_000 }, async (_name, start) => {
-  const found: string[] = []
-  for (let seed = FROM; seed < FROM + RUNS && found.length < 3; seed++) {
-    const world = new OrderWorld(await start(), seed)
-    await world.play()
-    await world.close()
-    if (world.violations.length > 0)
-      found.push(`seed ${seed}: ${world.violations.join('; ')}\n${world.story.join('\n')}`)
-  }
-  if (found.length > 0) throw new Error(`Property failed: ${found.join('\n\n')}`)
-})
+])(
+  'processes that fail, freeze, die and lose answers keep the order of each key %s',
+  { timeout: 900_000 },
+  async (_name, start) => {
+    const found: string[] = []
+    for (let seed = FROM; seed < FROM + RUNS && found.length < 3; seed++) {
+      const world = new OrderWorld(await start(), seed)
+      await world.play()
+      await world.close()
+      if (world.violations.length > 0)
+        found.push(`seed ${seed}: ${world.violations.join('; ')}\n${world.story.join('\n')}`)
+    }
+    if (found.length > 0) throw new Error(`Property failed: ${found.join('\n\n')}`)
+  },
+)

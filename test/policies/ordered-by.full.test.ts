@@ -1,4 +1,12 @@
-import { circuitBreaker, concurrencyLimit, definePolicy, effects, NonRetryableError, orderedBy, rateLimit } from 'millrace'
+import {
+  circuitBreaker,
+  concurrencyLimit,
+  definePolicy,
+  effects,
+  NonRetryableError,
+  orderedBy,
+  rateLimit,
+} from 'millrace'
 import { expect, it } from 'vitest'
 import { billing, counts, describeEverywhere } from './world.ts'
 
@@ -19,9 +27,11 @@ describeEverywhere('a consumer with orderedBy()', (start) => {
       },
     }
   }
-  const failingOnce = (...ids: string[]) => (id: string, deliveryCount: number) => {
-    if (ids.includes(id) && deliveryCount === 1) throw new Error('once')
-  }
+  const failingOnce =
+    (...ids: string[]) =>
+    (id: string, deliveryCount: number) => {
+      if (ids.includes(id) && deliveryCount === 1) throw new Error('once')
+    }
 
   it('runs a key one by one, keys side by side', async () => {
     const world = await start()

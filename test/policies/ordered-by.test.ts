@@ -1,15 +1,6 @@
 import type { ConsumerOptions, OrderingKey } from 'millrace'
+import { createPublisher, defineConsumer, defineEvent, idempotent, on, onBatch, orderedBy, poll } from 'millrace'
 import { connectMemory } from 'millrace/testing'
-import {
-  createPublisher,
-  defineConsumer,
-  defineEvent,
-  idempotent,
-  on,
-  onBatch,
-  orderedBy,
-  poll,
-} from 'millrace'
 import { expect, it } from 'vitest'
 import * as z from 'zod/mini'
 
@@ -24,7 +15,11 @@ it.each<[what: string, options: Partial<ConsumerOptions>, why: RegExp]>([
   ["mode 'listen'", { mode: 'listen' }, /mode must be 'drain' or 'once'/],
   ['lingerMs', { lingerMs: 1_000 }, /mode must be 'drain' or 'once', without lingerMs/],
   ['allowLongHandlers', { allowLongHandlers: true }, /allowLongHandlers must be false/],
-  ['a batch route', { routes: [onBatch(Paid, () => {})] }, /a batch route keeps no order within its call, got onBatch of Paid/],
+  [
+    'a batch route',
+    { routes: [onBatch(Paid, () => {})] },
+    /a batch route keeps no order within its call, got onBatch of Paid/,
+  ],
   ['idempotent()', { use: [order, idempotent({ ttlMs: 1_000 })] }, /"orderedBy" cannot be combined with "idempotent"/],
   ['itself', { use: [order, orderedBy(() => 'a')] }, /use must have each policy once, got "orderedBy" twice/],
   ['a route', { use: [], routes: [on(Paid, () => {}, { use: [order] })] }, /"orderedBy" must be used on the consumer/],
@@ -43,9 +38,19 @@ it.each([undefined, 'key', async () => 'a', function* () {}])('orderedBy() takes
 it.each<[what: string, keyOf: () => unknown, error: string]>([
   ['a number', () => 7, 'orderedBy must give a text of 1 byte to 1 KB, or undefined, got number'],
   ['an empty text', () => '', 'orderedBy must give a text of 1 byte to 1 KB, or undefined, got 0 bytes'],
-  ['more than 1 KB', () => 'ä'.repeat(513), 'orderedBy must give a text of 1 byte to 1 KB, or undefined, got 1026 bytes'],
+  [
+    'more than 1 KB',
+    () => 'ä'.repeat(513),
+    'orderedBy must give a text of 1 byte to 1 KB, or undefined, got 1026 bytes',
+  ],
   ['null', () => null, 'orderedBy must give a text of 1 byte to 1 KB, or undefined, got object'],
-  ['a failure', () => { throw new Error('no key') }, 'no key'],
+  [
+    'a failure',
+    () => {
+      throw new Error('no key')
+    },
+    'no key',
+  ],
 ])('a key that is %s makes its entry a dead letter', async (_what, keyOf, error) => {
   const redis = connectMemory()
   const calls: unknown[] = []
@@ -78,6 +83,12 @@ it('a key function sees all of an event but its payload', async () => {
 
   await poll(consumer, { redis })
 
-  expect(seen[0]).toMatchObject({ type: 'Paid', aggregateType: 'order', aggregateId: 'o-1', eventId: 'e-1', producer: 'shop' })
+  expect(seen[0]).toMatchObject({
+    type: 'Paid',
+    aggregateType: 'order',
+    aggregateId: 'o-1',
+    eventId: 'e-1',
+    producer: 'shop',
+  })
   expect(seen[0]).not.toHaveProperty('payload')
 })

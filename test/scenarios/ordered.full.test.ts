@@ -37,9 +37,7 @@ class Account {
 
   /** Keys whose steps are not all done. */
   get undone(): string[] {
-    return Array.from({ length: KEYS }, (_, n) => `k${n}`).filter(
-      (key) => new Set(this.done.get(key)).size !== STEPS,
-    )
+    return Array.from({ length: KEYS }, (_, n) => `k${n}`).filter((key) => new Set(this.done.get(key)).size !== STEPS)
   }
 }
 
@@ -59,10 +57,7 @@ async function publishSteps(stream: string, redis: Connection) {
   const publisher = createPublisher({ stream, redis })
   for (let step = 1; step <= STEPS; step++)
     await publisher.publishMany(
-      Array.from(
-        { length: KEYS },
-        (_, n) => [Stepped, { key: `k${n}`, step }, { aggregateId: `k${n}` }] as const,
-      ),
+      Array.from({ length: KEYS }, (_, n) => [Stepped, { key: `k${n}`, step }, { aggregateId: `k${n}` }] as const),
     )
 }
 

@@ -9,15 +9,7 @@ import { POLLER_NAMES } from '../redis/order/read-in-order.ts'
 import type { ReturnToPending } from '../tally.ts'
 import { countInDueScore, dueScore, MemoryGroupBase, TAKEN_SCORE } from './memory-group-base.ts'
 import { healInMemory } from './memory-heal.ts'
-import type { MemoryConsumerGroup, MemoryServer } from './memory-server.ts'
-
-/** Lanes as `redis/order/lanes.ts` keeps them. */
-export interface StoredLanes {
-  /** Lane → its first member. */
-  readonly firsts: Map<string, string>
-  /** Entry id → its lane, and whether its process died. */
-  readonly members: Map<string, { readonly lane: string; readonly isSuspect: boolean }>
-}
+import type { MemoryConsumerGroup, MemoryServer, StoredLanes } from './memory-server.ts'
 
 /** What both sides of a group that keeps order do with a server in memory. */
 export class MemoryOrderedBase extends MemoryGroupBase {
@@ -51,12 +43,16 @@ export class MemoryOrderedBase extends MemoryGroupBase {
 
   override open(): { group: MemoryConsumerGroup; groupRecreated: boolean } {
     const opened = super.open()
-    if (opened.groupRecreated) for (const name of this.#slotNames) this.server.leases.delete(this.address.keys.slot(name))
+    if (opened.groupRecreated)
+      for (const name of this.#slotNames) this.server.leases.delete(this.address.keys.slot(name))
     return opened
   }
 
   get #slotNames(): readonly string[] {
-    return [...slotConsumerNames('poller', this.address.settings.maxPollers), ...slotConsumerNames('claimer', CLAIMER_SLOT_COUNT)]
+    return [
+      ...slotConsumerNames('poller', this.address.settings.maxPollers),
+      ...slotConsumerNames('claimer', CLAIMER_SLOT_COUNT),
+    ]
   }
 
   override drop(group: MemoryConsumerGroup, id: string): boolean {
@@ -84,7 +80,11 @@ export class MemoryOrderedBase extends MemoryGroupBase {
   override mayTake(group: MemoryConsumerGroup, id: string): boolean {
     const member = this.lanes.members.get(id)
     if (!member) {
-      this.setAside(group, id, { deliveryCount: group.pending.get(id)?.deliveryCount ?? 0, delayMs: 0, condition: undefined })
+      this.setAside(group, id, {
+        deliveryCount: group.pending.get(id)?.deliveryCount ?? 0,
+        delayMs: 0,
+        condition: undefined,
+      })
       return this.lanes.firsts.get(this.#laneOf(id)) === id
     }
     const { lane, isSuspect } = member
@@ -99,7 +99,8 @@ export class MemoryOrderedBase extends MemoryGroupBase {
 
   override mayClaim(owner: string, id: string): boolean {
     const lane = this.lanes.members.get(id)?.lane
-    return !owner.startsWith(POLLER_NAMES) && lane !== undefined && this.lanes.firsts.get(lane) === id
+    if (owner.startsWith(POLLER_NAMES) || lane === undefined || this.lanes.firsts.get(lane) !== id) return false
+    return !this.#givesWay(id, lane)
   }
 
   override takeSuspects(group: MemoryConsumerGroup, room: number): ClaimedEntry[] {
@@ -111,6 +112,7 @@ export class MemoryOrderedBase extends MemoryGroupBase {
       const member = this.lanes.members.get(id)
       if (pending?.owner !== PARKED_CONSUMER || !member?.isSuspect) continue
       const { deliveryCount, deliveredAt } = pending
+      if (this.#givesWay(id, member.lane)) continue
       if (this.lanes.firsts.get(member.lane) !== id) this.#wait(member.lane, id, deliveryCount)
       else if (this.stream.get(id)) {
         this.dueTimes.set(id, TAKEN_SCORE + deliveryCount)
@@ -137,8 +139,8 @@ export class MemoryOrderedBase extends MemoryGroupBase {
       }
     }
     if (unread) return true
-    for (const id of [...this.lanes.members.keys()]) if (!this.#madePending(group, id)) this.drop(group, id)
-    for (const [lane, id] of [...this.lanes.firsts]) if (this.lanes.members.get(id)?.lane !== lane) this.#handOn(group, lane)
+    for (const id of this.lanes.members.keys()) if (!this.#madePending(group, id)) this.drop(group, id)
+    for (const [lane, id] of this.lanes.firsts) if (this.lanes.members.get(id)?.lane !== lane) this.#handOn(group, lane)
     return group.pending.size === this.lanes.members.size
   }
 
@@ -175,6 +177,20 @@ export class MemoryOrderedBase extends MemoryGroupBase {
     const lane = this.lanes.members.get(id)?.lane
     this.lanes.members.delete(id)
     if (lane !== undefined && this.lanes.firsts.get(lane) === id) this.#handOn(group, lane)
+  }
+
+  /** A first member whose process died goes behind one that is to go before it. */
+  #givesWay(id: string, lane: string): boolean {
+    const group = this.find()
+    const next = group && this.lanes.firsts.get(lane) === id ? this.#firstBehind(group, lane) : undefined
+    if (!group || next === undefined || compareEntryIds(next, id) > 0) return false
+    const { deliveryCount = 0 } = group.pending.get(id) ?? {}
+    group.hand(id, { owner: PARKED_CONSUMER }, deliveryCount, this.now)
+    this.dueTimes.delete(id)
+    this.lanes.members.set(id, { lane, isSuspect: true })
+    this.#wait(lane, id, deliveryCount)
+    this.#comesFirst(group, lane, next)
+    return true
   }
 
   #handOn(group: MemoryConsumerGroup, lane: string): void {

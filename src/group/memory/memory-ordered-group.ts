@@ -1,8 +1,17 @@
 import type { JoinedCommand, ScriptQuestion } from '../../core/outcome.ts'
-import type { PlainReply } from '../../core/plain-reply.ts'
-import type { EntryWaiter, HandBack, PollerRunEnd, ReadRequest, ReadResult, Settlement, SettleResult, Slot } from '../group.ts'
-import type { LaneAsked, LaneQuestion, OrderedGroup, OrderListener } from '../ordering.ts'
 import { isPlainAck, OUTCOME_KINDS } from '../../core/outcome.ts'
+import type { PlainReply } from '../../core/plain-reply.ts'
+import type {
+  EntryWaiter,
+  HandBack,
+  PollerRunEnd,
+  ReadRequest,
+  ReadResult,
+  Settlement,
+  SettleResult,
+  Slot,
+} from '../group.ts'
+import type { LaneAsked, LaneQuestion, OrderedGroup, OrderListener } from '../ordering.ts'
 import { lanesThereScript } from '../redis/order/read-in-order.ts'
 import { MemoryGroup } from './memory-group.ts'
 import { isScriptQuestion } from './memory-holding.ts'
@@ -35,7 +44,11 @@ export class MemoryOrderedGroup extends MemoryGroup implements OrderedGroup {
     return settled
   }
 
-  override async settleAndRead(slot: Slot, settlements: readonly Settlement[], request: ReadRequest): Promise<ReadResult> {
+  override async settleAndRead(
+    slot: Slot,
+    settlements: readonly Settlement[],
+    request: ReadRequest,
+  ): Promise<ReadResult> {
     const settled = this.#settle(slot, settlements)
     const read = (asked: ReadRequest) => super.settleAndRead(slot, [], asked)
     const nothing = {
@@ -95,7 +108,10 @@ export class MemoryOrderedGroup extends MemoryGroup implements OrderedGroup {
   #settle(slot: Slot, settlements: readonly Settlement[]): SettleResult {
     if (settlements.some(({ outcome }) => !isPlainAck(outcome))) this.mayHaveLanes = true
     const settled = settleInMemory(this.#base, slot, settlements)
-    const notDone = new Set([...(settled.notAcked ?? []), ...(settled.failed ?? []).map(({ settlement }) => settlement)])
+    const notDone = new Set([
+      ...(settled.notAcked ?? []),
+      ...(settled.failed ?? []).map(({ settlement }) => settlement),
+    ])
     for (const one of settlements)
       if (OUTCOME_KINDS[one.outcome.kind].op === 'join') this.listener?.stored(one.id, !notDone.has(one))
     return settled

@@ -6,7 +6,6 @@ import type { StreamTrim, WakeFlag } from '../connection.ts'
 import type { HeldEntry, PreviousOwner } from '../delivery.ts'
 import { HIGHEST_ENTRY_ID } from '../redis/scripts/fence.ts'
 import { MemoryDelays } from './memory-delays.ts'
-import type { StoredLanes } from './memory-ordered-base.ts'
 import { MemoryMarkers } from './memory-markers.ts'
 import { MemoryValues } from './memory-values.ts'
 
@@ -73,6 +72,14 @@ export interface StoredClaimerState {
   before?: Record<string, { readonly token: string; readonly id: string }>
   /** The last hand-back of a name's holder. */
   handedBack?: Record<string, { readonly token: string; readonly turn: number }>
+}
+
+/** Lanes as `redis/order/lanes.ts` keeps them. */
+export interface StoredLanes {
+  /** Lane → its first member. */
+  readonly firsts: Map<string, string>
+  /** Entry id → its lane, and whether its process died. */
+  readonly members: Map<string, { readonly lane: string; readonly isSuspect: boolean }>
 }
 
 /** What a Redis server keeps of streams and their consumers, under the same keys. */

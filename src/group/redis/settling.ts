@@ -111,7 +111,11 @@ function countAcks(
   else count(Number(reply))
 }
 
-export function countChunk(tally: Tally, chunk: readonly Settlement[], reply: ReplyOrConnectionError | undefined): void {
+export function countChunk(
+  tally: Tally,
+  chunk: readonly Settlement[],
+  reply: ReplyOrConnectionError | undefined,
+): void {
   if (isUnanswered(reply)) {
     tally.unanswered(chunk)
     return

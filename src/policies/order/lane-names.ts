@@ -1,9 +1,9 @@
 import type { DecodedEvent } from '../../core/codec.ts'
 import { formatCondition } from '../../core/condition.ts'
-import type { Consumer } from '../../define/consumer.ts'
 import { checkDecodedEvent } from '../../core/decoded-event.ts'
 import type { Entry } from '../../core/entry.ts'
 import { ignoreRejection } from '../../core/thenable.ts'
+import type { Consumer } from '../../define/consumer.ts'
 import { ORDER_POLICY } from '../../group/ordering.ts'
 
 /** What a key function sees of an event: all but its payload, as it stands in its entry. */

@@ -59,7 +59,8 @@ export class RunOrder implements RunPolicy, OrderListener {
         // the outcomes of these are stored, and what follows them has no lane
         else for (const id of undone) this.#keys.get(lane)?.undone.delete(id)
       }
-      if (reply.at(-1) === 0 && ![...this.#keys.values()].some(({ undone }) => undone.size > 0)) this.#group.mayHaveLanes = false
+      if (reply.at(-1) === 0 && ![...this.#keys.values()].some(({ undone }) => undone.size > 0))
+        this.#group.mayHaveLanes = false
     }
     return jobs.map((job) => {
       const error = this.#errors.get(job)
@@ -102,7 +103,9 @@ export class RunOrder implements RunPolicy, OrderListener {
       if (job.entryId !== entryId || (job as Job).outcome?.kind !== 'ack-with') continue
       this.#leave(job, key)
       if (isStored) this.#forget(key)
-      else for (const [id, decision] of this.#undone(job, key)) this.#inside.policies.decide(id, { ...decision, policy: ORDER_POLICY })
+      else
+        for (const [id, decision] of this.#undone(job, key))
+          this.#inside.policies.decide(id, { ...decision, policy: ORDER_POLICY })
       this.#inside.policies.resume()
       return
     }

@@ -17,7 +17,10 @@ function takeInOrder(script: LuaScript): LuaScript {
       'local stream, lease, due, waiting, state, paused = unpack(KEYS, 1, 6)',
       `${LUA_LANE_KEYS}\nlocal stream, lease, due, waiting, state, paused = unpack(KEYS, 1, 6)`,
     ],
-    ['local ours, text = leaseAndPauses()\nif not ours then return 0 end', `${LUA_LANES}\nlocal ours, text = leaseAndPauses()\nif not ours then return 0 end`],
+    [
+      'local ours, text = leaseAndPauses()\nif not ours then return 0 end',
+      `${LUA_LANES}\nlocal ours, text = leaseAndPauses()\nif not ours then return 0 end`,
+    ],
     [
       '  if not p then return false end\n  local condition = closedFor(id)',
       `  if not p then
@@ -40,7 +43,10 @@ function takeInOrder(script: LuaScript): LuaScript {
   if kept and not refuses('ZADD', waiting, 0, member(kept, id, p[4])) then return false end
   local condition = closedFor(id)`,
     ],
-    ["  redis.call('XACK', stream, group, id)\n  lost[#lost + 1] = id", "  redis.call('XACK', stream, group, id)\n  leave(id)\n  lost[#lost + 1] = id"],
+    [
+      "  redis.call('XACK', stream, group, id)\n  lost[#lost + 1] = id",
+      "  redis.call('XACK', stream, group, id)\n  leave(id)\n  lost[#lost + 1] = id",
+    ],
   ])
 }
 
@@ -69,11 +75,11 @@ export const claimPageInOrderScript = editedScript(claimPageScript, [
     `      local firsts = {}
       for _, p in ipairs(rows) do
         local lane = laneOfEntry(p[1])
-        if lane and beside('HGET', lanes, lane) == p[1] then firsts[#firsts + 1] = p end
+        if lane and beside('HGET', lanes, lane) == p[1] and not givesWay(p[1], saturated(p[4]), lane) then firsts[#firsts + 1] = p end
       end
       rows = firsts`,
   ],
-  ["      lost[#lost + 1] = p[1]\n", "      leave(p[1])\n      lost[#lost + 1] = p[1]\n"],
+  ['      lost[#lost + 1] = p[1]\n', '      leave(p[1])\n      lost[#lost + 1] = p[1]\n'],
   [
     'local function page()\n',
     `local function takeSuspects()
@@ -86,6 +92,7 @@ export const claimPageInOrderScript = editedScript(claimPageScript, [
     if p and p[2] == '${PARKED_CONSUMER}' and isSuspect then
       count = saturated(p[4])
       if beside('HGET', lanes, lane) ~= id then beside('ZADD', waiting, 0, member(lane, id, count))
+      elseif givesWay(id, count, lane) then
       elseif hand(consumer, id, count) then
         -- until its outcome is stored, a lost group makes it pending again
         beside('ZADD', due, running(count), id)

@@ -115,6 +115,16 @@ local function putInLane(id, count, key, at, text, lane)
   elseif not isBehind then beside('HSET', lanes, lane, id) end
   return true
 end
+-- a first member whose process died goes behind one that is to go before it, as one that was redriven
+local function givesWay(id, count, lane)
+  local before, beforeId = firstBehind(lane)
+  if not before or not less(beforeId, id) or not hand('${PARKED_CONSUMER}', id, count) then return false end
+  beside('ZREM', due, id)
+  beside('HSET', laneOf, id, '!' .. lane)
+  beside('ZADD', waiting, 0, member(lane, id, count))
+  handOn(lane)
+  return true
+end
 local function place(id, count, lane, isSuspect)
   beside('HSET', laneOf, id, (isSuspect and '!' or '') .. lane)
   local first = firstOf(lane)

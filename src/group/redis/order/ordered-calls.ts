@@ -113,7 +113,10 @@ export class OrderedCalls extends RedisGroupCalls {
 
   /** Names of the slots that runs of this group may have. */
   get slotNames(): readonly string[] {
-    return [...slotConsumerNames('poller', this.address.settings.maxPollers), ...slotConsumerNames('claimer', CLAIMER_SLOT_COUNT)]
+    return [
+      ...slotConsumerNames('poller', this.address.settings.maxPollers),
+      ...slotConsumerNames('claimer', CLAIMER_SLOT_COUNT),
+    ]
   }
 
   #settle(slot: Slot, chunk: readonly Settlement[]): ScriptCall {
@@ -125,14 +128,22 @@ export class OrderedCalls extends RedisGroupCalls {
         ? ['ack', one.id, one.deliveryCount, 0]
         : settleScript(this.address, slot, [one]).args.slice(HEAD_ARGUMENTS),
     )
-    return this.inOrder({ script: settleInOrderScript, keys, args: [...head, ...told, ...this.#laneArguments(chunk)] }, settleInOrderScript)
+    return this.inOrder(
+      { script: settleInOrderScript, keys, args: [...head, ...told, ...this.#laneArguments(chunk)] },
+      settleInOrderScript,
+    )
   }
 
   /** Of entries that other calls may have taken off: their lanes go on. */
   #left(slot: Slot, chunk: readonly Settlement[]): ScriptCall {
     const { keys, stream } = this.address
     const touched = [stream, this.lease(slot), keys.due, keys.waiting]
-    const args = [...this.fence(slot), '', ...chunk.flatMap(({ id, deliveryCount }) => ['left', id, deliveryCount, 0]), 0]
+    const args = [
+      ...this.fence(slot),
+      '',
+      ...chunk.flatMap(({ id, deliveryCount }) => ['left', id, deliveryCount, 0]),
+      0,
+    ]
     return this.inOrder({ script: settleInOrderScript, keys: touched, args }, settleInOrderScript)
   }
 

@@ -12,15 +12,15 @@ import type {
   SettleResult,
   Slot,
 } from '../../group.ts'
-import type { LaneAsked, LaneQuestion, OrderedGroup, OrderListener, Ordering } from '../../ordering.ts'
+import type { LaneAsked, LaneQuestion, OrderedGroup, Ordering, OrderListener } from '../../ordering.ts'
 import { seenDelays } from '../../seen-delays.ts'
 import { seenPauses } from '../../seen-pauses.ts'
 import { getCommand } from '../commands/get.ts'
 import { replyAsFields, replyAsText, replyItems } from '../commands/reply.ts'
 import { parseXreadgroup } from '../commands/xreadgroup.ts'
 import { RedisGroup } from '../redis-group.ts'
-import type { LuaScript } from '../scripts/script.ts'
 import { NOT_READ_ANSWERS } from '../scripts/read-unless-pending-limit.ts'
+import type { LuaScript } from '../scripts/script.ts'
 import { isRequestTooLarge } from '../sender.ts'
 import type { RedisReply } from '../transport.ts'
 import { finishReadsInOrderScript } from './claim-in-order.ts'
@@ -134,13 +134,11 @@ export class OrderedRedisGroup extends RedisGroup implements OrderedGroup {
     const isReleased = known.size > 0
     let most = MOST_UNPLACED
     for (let after = ''; ; ) {
-      const reply: RedisReply | 'tooLarge' = await this.#run(slot, unplacedEntriesScript, [after, most]).catch(
-        (error: Error) => {
-          if (!isRequestTooLarge(error) || most === 1) throw error
-          return 'tooLarge' as const
-        },
-      )
-      if (reply === 'tooLarge') {
+      let reply: RedisReply
+      try {
+        reply = await this.#run(slot, unplacedEntriesScript, [after, most])
+      } catch (error) {
+        if (!isRequestTooLarge(error as Error) || most === 1) throw error
         most = Math.ceil(most / 2)
         continue
       }

@@ -1,7 +1,7 @@
 import { AGING_CONSUMER, PARKED_CONSUMER } from '../../../core/keys.ts'
+import { UNPLACED_CONDITION } from '../../ordering.ts'
 import { LUA_SET_ASIDE } from '../scripts/aside.ts'
 import { LUA_FENCE, LUA_IS_TRIMMED, LUA_NOW_MS, LUA_READ_KEYS_BESIDE_GROUP } from '../scripts/fence.ts'
-import { UNPLACED_CONDITION } from '../../ordering.ts'
 import type { LuaScript } from '../scripts/script.ts'
 import { LUA_LANE_KEYS, LUA_LANES } from './lanes.ts'
 import { POLLER_NAMES } from './read-in-order.ts'

@@ -38,10 +38,7 @@ local acked = {'XACK', stream, group}`,
     'else isHere = aside(id, count, waiting, 0, member(condition, id, count)) end',
     'else isHere = putInLane(id, count, waiting, 0, member(condition, id, count), laneFor[id]) end',
   ],
-  [
-    `    aside(id, count, due, score(now + `,
-    `    putInLane(id, count, due, score(now + `,
-  ],
+  [`    aside(id, count, due, score(now + `, `    putInLane(id, count, due, score(now + `],
   [', count), id)\n    return added.err', ', count), id, laneFor[id])\n    return added.err'],
   [
     "  elseif op == 'aside' then out[n]",
