@@ -1,3 +1,6 @@
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { createInterface } from 'node:readline'
 import { setTimeout as delay } from 'node:timers/promises'
 import type { Connection, ConsumerOptions, EventHandler } from 'millrace'
 import { createPublisher, defineConsumer, defineEvent, on, orderedBy, poll } from 'millrace'
@@ -107,4 +110,57 @@ describe('40 keys of 5 events, each second one failing once', () => {
       expect([[...account.outOfOrder], account.undone]).toEqual([[], []])
     }
   })
+
+  test('are handled in order though processes are killed in the middle', { timeout: 120_000 }, async () => {
+    const { server, redis, raw } = await startScenario()
+    await publishSteps('orders', redis)
+    const done = new Map<string, Set<number>>()
+    const outOfOrder: string[] = []
+    /** Steps that are acknowledged; a process may have ended steps that were not. */
+    const hear = (line: string, ended: Map<string, Set<number>>) => {
+      const [what, key = '', step = ''] = line.split(' ')
+      if (what === 'starts')
+        for (let before = 1; before < Number(step); before++)
+          if (!ended.get(key)?.has(before) && !done.get(key)?.has(before)) outOfOrder.push(`${key} ${step}`)
+      if (what === 'ends') ended.set(key, (ended.get(key) ?? new Set()).add(Number(step)))
+    }
+    const undone = async () => {
+      const [pending] = (await raw.xpending('orders', 'billing').catch(() => [1])) as [number]
+      const [info] = (await raw.xinfo('GROUPS', 'orders')) as unknown[][]
+      return pending + Number(info?.[info.indexOf('lag') + 1] ?? 1)
+    }
+
+    for (let round = 0; round < 60 && (round === 0 || (await undone()) > 0); round++) {
+      const ended = new Map<string, Set<number>>()
+      const isKilled = round < 8
+      const lines = await runVictim(server.url, round % 3 === 2 ? 'claim' : 'poll', isKilled ? 4 + round * 9 : Infinity)
+      for (const line of lines) hear(line, ended)
+      for (const [key, steps] of ended) done.set(key, new Set([...(done.get(key) ?? []), ...steps]))
+      // the time of the killed process is over
+      await raw.del(...['poller-0', 'claimer-0', 'claimer-1'].map((name) => `{orders}:billing:slot:${name}`))
+      for (const [id, owner] of (await raw.xpending('orders', 'billing', '-', '+', 1_000)) as [string, string][])
+        await raw.xclaim('orders', 'billing', owner, 0, id, 'IDLE', 120_000, 'JUSTID')
+    }
+
+    expect(outOfOrder).toEqual([])
+    expect(await undone()).toBe(0)
+    expect([...done.values()].every((steps) => steps.size === STEPS)).toBe(true)
+    expect(await raw.xlen('{orders}:billing:dlq')).toBe(0)
+  })
 })
+
+const VICTIM = new URL('../support/ordered-victim.ts', import.meta.url).pathname
+
+/** Runs a process until it is over, or has said so many lines, when it is killed. @returns What it said. */
+async function runVictim(url: string, action: string, most: number): Promise<readonly string[]> {
+  const child = spawn('node', [VICTIM, JSON.stringify({ url, action })], { stdio: ['ignore', 'pipe', 'inherit'] })
+  onTestFinished(() => void child.kill('SIGKILL'))
+  const lines: string[] = []
+  const ended = once(child, 'close')
+  createInterface({ input: child.stdout }).on('line', (line) => {
+    lines.push(line)
+    if (lines.length === most) child.kill('SIGKILL')
+  })
+  await ended
+  return lines
+}
