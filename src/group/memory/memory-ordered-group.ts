@@ -39,7 +39,7 @@ export class MemoryOrderedGroup extends MemoryGroup implements OrderedGroup {
     if (settlements.length > 0 || handBack) this.#base.roundTrips++
     const settled = this.#settle(slot, settlements)
     const group = this.#base.find()
-    if (handBack && group && this.#base.isLeased(slot))
+    if (handBack && group && this.#base.isLeased(slot) && this.#begun.has(slot.token))
       this.#base.placeAll(group, slot, new Set([...handBack.known, ...settlements.map(({ id }) => id)]))
     return settled
   }
@@ -76,7 +76,8 @@ export class MemoryOrderedGroup extends MemoryGroup implements OrderedGroup {
 
   override async giveSlot(slot: Slot, end?: PollerRunEnd): Promise<boolean> {
     const group = this.#base.find()
-    if (end?.isInDoubt && group && this.#base.isLeased(slot)) this.#base.placeAll(group, slot, new Set(end.known))
+    if (end?.isInDoubt && group && this.#base.isLeased(slot) && this.#begun.has(slot.token))
+      this.#base.placeAll(group, slot, new Set(end.known))
     return super.giveSlot(slot, end && { ...end, isInDoubt: false })
   }
 

@@ -53,8 +53,7 @@ export class OrderedRedisGroup extends RedisGroup implements OrderedGroup {
 
   override async settle(slot: Slot, settlements: readonly Settlement[], handBack?: HandBack): Promise<SettleResult> {
     const { settled } = await this.#calls.settleWith(slot, settlements, [])
-    if (handBack && slot.token !== '')
-      await this.#place(slot, new Set([...handBack.known, ...settlements.map(({ id }) => id)]))
+    if (handBack) await this.#release(slot, [...handBack.known, ...settlements.map(({ id }) => id)])
     return settled
   }
 
@@ -69,7 +68,6 @@ export class OrderedRedisGroup extends RedisGroup implements OrderedGroup {
       await this.#placeAll(slot)
       read = await this.#read(slot, [], request, true)
     }
-    if (read && read.failures.length === 0 && !read.unanswered) this.#begun.add(slot.token)
     return read ?? { ...(await this.#calls.settleWith(slot, [], [])).settled, ...NOTHING }
   }
 
@@ -102,6 +100,9 @@ export class OrderedRedisGroup extends RedisGroup implements OrderedGroup {
     if (answer instanceof RedisReplyError) return { ...nothing, failures: [...settled.failures, answer] }
     const [reply = null, hasLanes, text = '', now = ''] = replyItems(answer)
     if (reply === UNPLACED_ANSWER && settlements.length === 0) return undefined
+    // of a group that is paused as a whole nothing was inspected
+    if (reply !== NOT_READ_ANSWERS.paused && reply !== NOT_READ_ANSWERS.slotLost && reply !== UNPLACED_ANSWER)
+      this.#begun.add(slot.token)
     if (hasLanes === 1) this.mayHaveLanes = true
     else if (isFirst) this.mayHaveLanes = false
     const seen = {
@@ -124,14 +125,20 @@ export class OrderedRedisGroup extends RedisGroup implements OrderedGroup {
 
   /** Makes members of all that is pending and has no lane, and takes off what is pending no more. */
   async #placeAll(slot: Slot): Promise<void> {
-    await this.#place(slot, new Set())
+    await this.#place(slot)
     await this.#sweep(slot, 'members')
     await this.#sweep(slot, 'lanes')
   }
 
-  /** @param known Ids of what reached the run. Of the first page of a run: none. */
-  async #place(slot: Slot, known: ReadonlySet<string>): Promise<void> {
-    const isReleased = known.size > 0
+  /** Releases what was read under the slot and never reached the run. @param known Ids of what did. */
+  async #release(slot: Slot, known: readonly string[]): Promise<void> {
+    // before its first read what lies under the name is of those who had it before
+    if (this.#begun.has(slot.token)) await this.#place(slot, new Set(known))
+  }
+
+  /** @param known Ids of what reached the run: all else under its name was read for it. Left out: it has read nothing. */
+  async #place(slot: Slot, known?: ReadonlySet<string>): Promise<void> {
+    const isReleased = known !== undefined
     let most = MOST_UNPLACED
     for (let after = ''; ; ) {
       let reply: RedisReply
@@ -151,7 +158,7 @@ export class OrderedRedisGroup extends RedisGroup implements OrderedGroup {
           const [id, fields] = replyItems(item)
           return { id: replyAsText(id), fields: replyAsFields(fields) }
         })
-        .filter(({ id }) => !known.has(id))
+        .filter(({ id }) => !known?.has(id))
       if (entries.length > 0) {
         const { keys, settings } = this.#calls.address
         const names = this.#calls.slotNames
@@ -187,7 +194,7 @@ export class OrderedRedisGroup extends RedisGroup implements OrderedGroup {
   override async giveSlot(slot: Slot, end?: PollerRunEnd): Promise<boolean> {
     if (slot.token === '' || !end) return super.giveSlot(slot, end)
     const { stream, keys, settings } = this.#calls.address
-    if (end.isInDoubt) await this.#place(slot, new Set([...end.known, '']))
+    if (end.isInDoubt) await this.#release(slot, end.known)
     const flag = end.takesFlag ? [keys.wake] : []
     const reply = await this.#calls.sender.call({
       script: finishReadsInOrderScript,
