@@ -32,6 +32,7 @@ const FEATURES = {
   'circuitBreaker()': ["export { circuitBreaker } from 'millrace'", '44.9 KB'],
   'rateLimit()': ["export { rateLimit } from 'millrace'", '45.7 KB'],
   'concurrencyLimit()': ["export { concurrencyLimit } from 'millrace'", '45.8 KB'],
+  'orderedBy()': ["export { orderedBy } from 'millrace'", '90 KB'],
   'effects()': ["export { effects } from 'millrace'", '30.6 KB'],
   'filterPatterns()': ["export { filterPatterns } from 'millrace'", '5.4 KB'],
   'flatCodec()': ["export { flatCodec } from 'millrace'", '5.2 KB'],
