@@ -10,7 +10,7 @@ import { commandsRun } from './server-cost.ts'
 
 const USAGE = `npm run bench:order -- [--entries 20000] [--rounds 5] [--keys 1000]
 
-Drains a stream by a plain consumer and by one with orderedBy, in turn, and prints events a second and commands an event of each; then the same of one key, beside a loop that awaits each
+Drains a stream by a plain consumer and by one with orderedBy, in turn, and prints events a second and commands per event of each; then the same of one key, beside a loop that awaits each
 handler; then how long a hot key takes to be back on the free path after one failure.`
 
 const Paid = defineEvent('Paid', { payload: z.object({ orderId: z.string() }) })
@@ -52,7 +52,7 @@ async function measure(entries: number, rounds: number, keys: number): Promise<v
         }),
       )
   }
-  /** Events a second, and commands an event. */
+  /** Events per second, and commands per event. */
   const drain = async (use: ConsumerOptions['use'], count: number, among: number, handle?: () => unknown) => {
     await raw.flushall()
     // a group that was lost ends the run that makes it again
@@ -79,7 +79,7 @@ async function measure(entries: number, rounds: number, keys: number): Promise<v
     const of = (some: typeof plain, name: 'perSecond' | 'commands' | 'trips') => median(some.map((one) => one[name]))
     const share = of(ordered, 'perSecond') / of(plain, 'perSecond')
     const text = (some: typeof plain) =>
-      `${Math.round(of(some, 'perSecond'))} events/s, ${of(some, 'commands').toFixed(3)} commands and ${of(some, 'trips').toFixed(4)} requests an event`
+      `${Math.round(of(some, 'perSecond'))} events/s, ${of(some, 'commands').toFixed(3)} commands and ${of(some, 'trips').toFixed(4)} requests per event`
     console.log(`${what}: plain ${text(plain)}; orderedBy ${text(ordered)}; ${share.toFixed(2)} x`)
   }
   try {

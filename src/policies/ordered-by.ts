@@ -1,9 +1,10 @@
 import { isSynchronousFunction } from '../core/handler-function.ts'
+import type { ConsumerKeys } from '../core/keys.ts'
 import { wrongUseError } from '../core/options.ts'
 import { CONSUMER_NUMBER_OPTIONS } from '../core/rows.ts'
 import type { Consumer } from '../define/consumer.ts'
 import type { ConsumerSettings } from '../define/consumer-settings.ts'
-import type { Policy, PolicyPlace } from '../define/policy.ts'
+import type { Policy, PolicyKeyRights, PolicyPlace, PolicyRun, RunPolicy } from '../define/policy.ts'
 import { RUN_INSIDE } from '../define/policy.ts'
 import type { Group } from '../group/group.ts'
 import type { OrderedGroup } from '../group/ordering.ts'
@@ -35,34 +36,38 @@ export function orderedBy(keyOf: OrderingKey): Policy {
       excludes: ['idempotent'],
       maxPollers: 1,
       assertFits,
-      needs: (keys) => {
-        const { lanes, laneOf } = laneKeys(keys)
-        const onLanes = ['hget', 'hset', 'hdel', 'hlen', 'hscan', 'hexists']
-        return {
-          keys: [
-            { key: lanes, commands: onLanes },
-            { key: laneOf, commands: onLanes },
-            // a poller makes members, takes what is due, and gets back what a lost group had set aside
-            { key: keys.waiting, commands: ['zrangebylex', 'zremrangebylex', 'zcard'] },
-            { key: keys.due, commands: ['zrangebyscore', 'zscore', 'zscan'] },
-            { key: keys.state, commands: ['hexists', 'hmget'] },
-          ],
-        }
-      },
-      begin(run) {
-        const inside = run[RUN_INSIDE] as PolicyRunInside
-        const order = new RunOrder(inside, inside.parts.group as Group & OrderedGroup, keyOf)
-        inside.order = order
-        return {
-          questions: (jobs) => order.questions(jobs),
-          admit: (jobs, replies) => order.admit(jobs, replies),
-          holds: (job) => order.holds(job),
-          ended: (job) => order.ended(job),
-        }
-      },
+      needs,
+      begin: (run) => begin(run, keyOf),
     },
     { groupOf: (group, consumer) => orderedGroup(group, consumer, keyOf) },
   )
+}
+
+function needs(keys: ConsumerKeys): PolicyKeyRights {
+  const { lanes, laneOf } = laneKeys(keys)
+  const onLanes = ['hget', 'hset', 'hdel', 'hlen', 'hscan', 'hexists']
+  return {
+    keys: [
+      { key: lanes, commands: onLanes },
+      { key: laneOf, commands: onLanes },
+      // a poller makes members, takes what is due, and gets back what a lost group had set aside
+      { key: keys.waiting, commands: ['zrangebylex', 'zremrangebylex', 'zcard'] },
+      { key: keys.due, commands: ['zrangebyscore', 'zscore', 'zscan'] },
+      { key: keys.state, commands: ['hexists', 'hmget'] },
+    ],
+  }
+}
+
+function begin(run: PolicyRun, keyOf: OrderingKey): RunPolicy {
+  const inside = run[RUN_INSIDE] as PolicyRunInside
+  const order = new RunOrder(inside, inside.parts.group as Group & OrderedGroup, keyOf)
+  inside.order = order
+  return {
+    questions: (jobs) => order.questions(jobs),
+    admit: (jobs, replies) => order.admit(jobs, replies),
+    holds: (job) => order.holds(job),
+    ended: (job) => order.ended(job),
+  }
 }
 
 function orderedGroup(group: Group, consumer: Consumer, keyOf: OrderingKey): Group {

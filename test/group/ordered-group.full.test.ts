@@ -27,7 +27,8 @@ interface World {
   loseGroup(): Promise<void>
 }
 
-const open = (redis: Connection) => findPolicyEngine(consumer as never)?.open(redis, consumer as never, () => 5_000) as never
+const open = (redis: Connection) =>
+  findPolicyEngine(consumer as never)?.open(redis, consumer as never, () => 5_000) as never
 
 const WORLDS: Readonly<Record<string, () => Promise<World>>> = {
   async memory() {
@@ -104,14 +105,16 @@ describe.each(Object.entries(WORLDS))('a group that keeps order, %s', (_name, st
   it('ends all leases when it is made again, and gives the run that does so nothing', async () => {
     const { group, slot, loseGroup } = await begin('a')
     await group.settleAndRead(slot, [], { count: 10 })
-    const claimer = (await group.claims.takeSlotAndClaim(30_000, { minIdleMs: 0, cursor: undefined, room: 0 }))?.slot as Slot
+    const claimer = (await group.claims.takeSlotAndClaim(30_000, { minIdleMs: 0, cursor: undefined, room: 0 }))
+      ?.slot as Slot
     await group.claims.finishClaims({ ...claimer, token: 'x' }, '0-0', 60_000)
     await loseGroup()
 
     const read = await group.settleAndRead(slot, [], { count: 10 })
 
     expect([read.entries, read.leaseLost, read.groupRecreated]).toEqual([[], true, true])
-    for (const one of [slot, claimer]) expect((await group.renew(one, [{ id: '1-1', deliveryCount: 1 }])).leaseLost).toBe(true)
+    for (const one of [slot, claimer])
+      expect((await group.renew(one, [{ id: '1-1', deliveryCount: 1 }])).leaseLost).toBe(true)
   })
 
   it('has claimers keep off what lies under the name of a poller', async () => {
@@ -158,11 +161,15 @@ describe.each(Object.entries(WORLDS))('a group that keeps order, %s', (_name, st
     expect(first.started.map(({ id }) => id)).toEqual([one.id])
     const none = await group.claims.settleAndTake(slot, [], taking)
     expect(none.started).toEqual([])
-    const second = await group.claims.settleAndTake(slot, acked(first.started).map((s) => ({ ...s, isTaken: true })), taking)
+    const second = await group.claims.settleAndTake(
+      slot,
+      acked(first.started).map((s) => ({ ...s, isTaken: true })),
+      taking,
+    )
     expect(second.started.map(({ id }) => id)).toEqual([two.id])
   })
 
-  it('leaves what a read brought that was not answered to the next run, and counts no delivery of it', async () => {
+  it('gives a read that was not answered back to its lanes, at no delivery', async () => {
     const { group, slot, pending, publisher } = await begin('a')
     await group.settleAndRead(slot, [], { count: 1 })
     await publisher.publish(Paid, 'b', { aggregateId: 'b' })

@@ -16,7 +16,7 @@ const order = orderedBy(({ eventId }) => eventId?.replace(/\d+$/, ''))
 const LANES = ['{orders}:billing:lanes', '{orders}:billing:lane-of']
 
 describeEverywhere('a consumer with orderedBy()', (start) => {
-  /** A handler that notes its calls, and fails where it is told to. */
+  /** A handler that notes its calls, and fails where a test says so. */
   const noting = (fails: (id: string, deliveryCount: number) => unknown = () => {}) => {
     const calls: string[] = []
     return {

@@ -245,7 +245,6 @@ export class MemoryClaimerOperations implements ClaimerOperations {
   ): { claimed: ClaimedEntry[]; lost: number; after: string } {
     const claimed: ClaimedEntry[] = this.#calls.takeSuspects(group, room)
     let lost = 0
-    if (claimed.length === room) return { claimed, lost, after: from }
     const all = group.ids.map((id) => ({ id, from: { owner: (group.pending.get(id) as StoredPendingEntry).owner } }))
     const ahead = all
       .filter((entry) => entry.from.owner !== PARKED_CONSUMER && compareLapCursors(formatLapCursor(entry), from) > 0)
@@ -260,7 +259,7 @@ export class MemoryClaimerOperations implements ClaimerOperations {
         this.#calls.drop(group, entry.id)
         lost++
       } else claimed.push({ id: entry.id, deliveryCount, from: { owner, idleMs } })
-      if (claimed.length === room) return { claimed, lost, after: formatLapCursor(entry) }
+      if (claimed.length >= room) return { claimed, lost, after: formatLapCursor(entry) }
     }
     return { claimed, lost, after: '0-0' }
   }

@@ -130,18 +130,26 @@ export class MemoryOrderedBase extends MemoryGroupBase {
       if (unread?.has(id) || (!isOfPoller && this.lanes.members.has(id))) continue
       if (!this.stream.get(id)) this.drop(group, id)
       else if (owner === PARKED_CONSUMER || owner === AGING_CONSUMER) this.#place(group, id, deliveryCount, false)
-      else if (owner === slot.consumerName || !this.#isAlive(owner, deliveredAt)) {
-        const isUnread = unread !== undefined && owner === slot.consumerName
-        const count = deliveryCount - Number(isUnread)
-        group.hand(id, { owner: PARKED_CONSUMER }, count, this.now)
-        this.dueTimes.delete(id)
-        this.#place(group, id, count, !isUnread && count > 0)
-      }
+      else if (owner === slot.consumerName || !this.#isAlive(owner, deliveredAt))
+        this.#inherit(group, id, deliveryCount, unread !== undefined && owner === slot.consumerName)
     }
     if (unread) return true
+    this.#sweep(group)
+    return group.pending.size === this.lanes.members.size
+  }
+
+  /** Sets aside what a dead process held; or what a read brought that never reached its run, with its delivery given back. */
+  #inherit(group: MemoryConsumerGroup, id: string, deliveryCount: number, isUnread: boolean): void {
+    const count = deliveryCount - Number(isUnread)
+    group.hand(id, { owner: PARKED_CONSUMER }, count, this.now)
+    this.dueTimes.delete(id)
+    this.#place(group, id, count, !isUnread && count > 0)
+  }
+
+  /** Takes members off that are pending no more. */
+  #sweep(group: MemoryConsumerGroup): void {
     for (const id of this.lanes.members.keys()) if (!this.#madePending(group, id)) this.drop(group, id)
     for (const [lane, id] of this.lanes.firsts) if (this.lanes.members.get(id)?.lane !== lane) this.#handOn(group, lane)
-    return group.pending.size === this.lanes.members.size
   }
 
   #isAlive(owner: string, deliveredAt: number): boolean {
@@ -154,19 +162,22 @@ export class MemoryOrderedBase extends MemoryGroupBase {
     this.lanes.members.set(id, { lane, isSuspect })
     const first = this.#firstOf(group, lane)
     if (first === undefined || first === id || (compareEntryIds(id, first) < 0 && this.#yields(group, first, lane))) {
-      const next = this.#firstBehind(group, lane)
-      if (next !== undefined && compareEntryIds(next, id) < 0) {
-        this.dueTimes.delete(id)
-        this.#wait(lane, id, count)
-        this.#comesFirst(group, lane, next)
-        return
-      }
+      if (this.#goesBehindLower(group, lane, id, count)) return
       this.lanes.firsts.set(lane, id)
       if (isSuspect || first === id || !this.dueTimes.has(id)) this.#toStart(id, count)
     } else {
       this.dueTimes.delete(id)
       this.#wait(lane, id, count)
     }
+  }
+
+  #goesBehindLower(group: MemoryConsumerGroup, lane: string, id: string, count: number): boolean {
+    const next = this.#firstBehind(group, lane)
+    if (next === undefined || compareEntryIds(next, id) > 0) return false
+    this.dueTimes.delete(id)
+    this.#wait(lane, id, count)
+    this.#comesFirst(group, lane, next)
+    return true
   }
 
   #laneOf(id: string): string {

@@ -37,7 +37,7 @@ export function laneOfKey(key: string): string {
 }
 
 /** The lane of an entry without a key, which is alone in it. */
-export function ownLane(entryId: string): string {
+function ownLane(entryId: string): string {
   return `${ORDER_POLICY} ~${entryId}`
 }
 

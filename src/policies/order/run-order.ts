@@ -52,16 +52,7 @@ export class RunOrder implements RunPolicy, OrderListener {
 
   admit(jobs: readonly PolicyJob[], [reply]: readonly PolicyReply[]): readonly (Decision | undefined)[] {
     if (reply instanceof Error) throw reply
-    const there = new Set<string>()
-    if (Array.isArray(reply)) {
-      for (const [n, { lane, undone }] of this.#asked.entries()) {
-        if (reply[n] === 1) there.add(lane)
-        // the outcomes of these are stored, and what follows them has no lane
-        else for (const id of undone) this.#keys.get(lane)?.undone.delete(id)
-      }
-      if (reply.at(-1) === 0 && ![...this.#keys.values()].some(({ undone }) => undone.size > 0))
-        this.#group.mayHaveLanes = false
-    }
+    const there = this.#lanesThere(reply)
     return jobs.map((job) => {
       const error = this.#errors.get(job)
       if (error) {
@@ -71,6 +62,20 @@ export class RunOrder implements RunPolicy, OrderListener {
       const key = this.#keyOfJob.get(job)
       return key && (there.has(key.lane) || key.undone.size > 0) ? WAIT_IN_LANE : undefined
     })
+  }
+
+  /** Which of the keys that were asked about have a lane. */
+  #lanesThere(reply: PolicyReply | undefined): ReadonlySet<string> {
+    const there = new Set<string>()
+    if (!Array.isArray(reply)) return there
+    for (const [n, { lane, undone }] of this.#asked.entries()) {
+      if (reply[n] === 1) there.add(lane)
+      // the outcomes of these are stored, and what follows them has no lane
+      else for (const id of undone) this.#keys.get(lane)?.undone.delete(id)
+    }
+    const isWaiting = [...this.#keys.values()].some(({ undone }) => undone.size > 0)
+    if (reply.at(-1) === 0 && !isWaiting) this.#group.mayHaveLanes = false
+    return there
   }
 
   holds(job: PolicyJob): boolean {

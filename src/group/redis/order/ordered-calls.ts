@@ -3,7 +3,7 @@ import type { Entry } from '../../../core/entry.ts'
 import type { JoinedCommand } from '../../../core/outcome.ts'
 import { isPlainAck, OUTCOME_KINDS } from '../../../core/outcome.ts'
 import { CLAIMER_SLOT_COUNT, slotConsumerNames } from '../../consumer-names.ts'
-import type { Settlement, Slot } from '../../group.ts'
+import type { Settlement, SettleResult, Slot } from '../../group.ts'
 import { isDeadLetterSettlement } from '../../group.ts'
 import type { LaneKeys, OrderedGroup, Ordering } from '../../ordering.ts'
 import { laneKeys } from '../../ordering.ts'
@@ -16,7 +16,7 @@ import { MAX_ENTRIES_PER_SCRIPT_CALL } from '../scripts/script.ts'
 import type { RedisCall, ScriptCall } from '../sender.ts'
 import { isReplyError, isUnanswered } from '../sender.ts'
 import { countChunk, inOrder, joinsOf, settleScript } from '../settling.ts'
-import type { CommandArgument } from '../transport.ts'
+import type { CommandArgument, ReplyOrConnectionError } from '../transport.ts'
 import { createGroupInOrderScript } from './claim-in-order.ts'
 import { settleInOrderScript } from './settle-in-order.ts'
 
@@ -49,36 +49,50 @@ export class OrderedCalls extends RedisGroupCalls {
     calls: readonly RedisCall[],
     riders: readonly JoinedCommand[] = [],
   ): Promise<SettledWithReplies> {
-    const joined = settlements.filter(({ outcome }) => OUTCOME_KINDS[outcome.kind].op === 'join')
-    const others = settlements.filter(({ outcome }) => OUTCOME_KINDS[outcome.kind].op !== 'join')
     if (settlements.some(({ outcome }) => !isPlainAck(outcome))) this.order.mayHaveLanes = true
-    const joins = joinsOf(this.address, slot, joined)
-    // where the dead letters' key is denied, the server refuses every script that names it
-    const byKey = [others.filter((one) => !isDeadLetterSettlement(one)), others.filter(isDeadLetterSettlement)]
-    const chunks = byKey.flatMap((some) => splitIntoChunks(inOrder(some), MAX_ENTRIES_PER_SCRIPT_CALL))
-    const settling: RedisCall[] = [
-      ...joins.map(({ call }) => call),
-      ...splitIntoChunks(joined, MAX_ENTRIES_PER_SCRIPT_CALL).map((chunk) => this.#left(slot, chunk)),
-      ...chunks.map((chunk) => this.#settle(slot, chunk)),
-    ]
-    const answers = await this.sender.ask([...settling, ...riders, ...calls])
-    const tally = new Tally()
-    for (const [n, { chunk }] of joins.entries()) countChunk(tally, chunk, answers[n])
-    const first = settling.length - chunks.length
-    for (const [n, chunk] of chunks.entries()) countChunk(tally, chunk, answers[first + n])
-    const settled = tally.result(answers.find(isUnanswered))
-    const notDone = new Set([
-      ...(settled.notAcked ?? []),
-      ...(settled.failed ?? []).map(({ settlement }) => settlement),
-      ...(settled.unanswered?.settlements ?? []),
-    ])
-    for (const one of joined) this.order.listener?.stored(one.id, !notDone.has(one))
-    const at = settling.length + riders.length
+    const settling = this.#settling(slot, settlements)
+    const answers = await this.sender.ask([...settling.calls, ...riders, ...calls])
+    const settled = settling.result(answers)
+    this.#tellStored(settling.joined, settled)
+    const from = settling.calls.length
+    const at = from + riders.length
     return {
       settled,
       replies: answers.slice(at),
-      ...(riders.length > 0 && { answers: answers.slice(settling.length, at).map(toPlainReply) }),
+      ...(riders.length > 0 && { answers: answers.slice(from, at).map(toPlainReply) }),
     }
+  }
+
+  /** What settles, and how to read the answers. */
+  #settling(slot: Slot, settlements: readonly Settlement[]) {
+    const { join: joined = [], other: others = [] } = Object.groupBy(settlements, ({ outcome }) =>
+      OUTCOME_KINDS[outcome.kind].op === 'join' ? 'join' : 'other',
+    )
+    const joins = joinsOf(this.address, slot, joined)
+    const lefts = splitIntoChunks(joined, MAX_ENTRIES_PER_SCRIPT_CALL).map((chunk) => this.#left(slot, chunk))
+    // where the dead letters' key is denied, the server refuses every script that names it
+    const byKey = [others.filter((one) => !isDeadLetterSettlement(one)), others.filter(isDeadLetterSettlement)]
+    const chunks = byKey.flatMap((some) => splitIntoChunks(inOrder(some), MAX_ENTRIES_PER_SCRIPT_CALL))
+    const first = joins.length + lefts.length
+    return {
+      joined,
+      calls: [...joins.map(({ call }) => call), ...lefts, ...chunks.map((chunk) => this.#settle(slot, chunk))],
+      result(answers: readonly ReplyOrConnectionError[]): SettleResult {
+        const tally = new Tally()
+        for (const [n, { chunk }] of joins.entries()) countChunk(tally, chunk, answers[n])
+        for (const [n, chunk] of chunks.entries()) countChunk(tally, chunk, answers[first + n])
+        return tally.result(answers.find(isUnanswered))
+      },
+    }
+  }
+
+  #tellStored(joined: readonly Settlement[], { notAcked = [], failed = [], unanswered }: SettleResult): void {
+    const notDone = new Set([
+      ...notAcked,
+      ...failed.map(({ settlement }) => settlement),
+      ...(unanswered?.settlements ?? []),
+    ])
+    for (const one of joined) this.order.listener?.stored(one.id, !notDone.has(one))
   }
 
   /** The same; where the first of the calls finds no group, makes it again: one that lived before ends all leases, ours as well. */

@@ -1,3 +1,4 @@
+import type { Entry } from '../../../core/entry.ts'
 import { delayKeys, PARKED_CONSUMER } from '../../../core/keys.ts'
 import { RedisConnectionError, RedisReplyError } from '../../../errors.ts'
 import type { Delivery } from '../../delivery.ts'
@@ -100,27 +101,20 @@ export class OrderedRedisGroup extends RedisGroup implements OrderedGroup {
     if (answer instanceof RedisReplyError) return { ...nothing, failures: [...settled.failures, answer] }
     const [reply = null, hasLanes, text = '', now = ''] = replyItems(answer)
     if (reply === UNPLACED_ANSWER && settlements.length === 0) return undefined
-    // of a group that is paused as a whole nothing was inspected
-    if (reply !== NOT_READ_ANSWERS.paused && reply !== NOT_READ_ANSWERS.slotLost && reply !== UNPLACED_ANSWER)
-      this.#begun.add(slot.token)
-    if (hasLanes === 1) this.mayHaveLanes = true
-    else if (isFirst) this.mayHaveLanes = false
+    this.#note(slot, reply, hasLanes === 1, isFirst)
     const seen = {
       ...seenPauses(replyAsText(text), Number(replyAsText(now))),
       ...(nextDelayed instanceof Error ? {} : seenDelays(replyAsText(nextDelayed))),
     }
-    if (typeof reply === 'number')
-      return {
-        ...nothing,
-        ...seen,
-        leaseLost: reply === NOT_READ_ANSWERS.slotLost,
-        pendingLimitReached: reply === NOT_READ_ANSWERS.pendingLimit,
-        parkedLimitReached: reply === NOT_READ_ANSWERS.parkedLimit,
-      }
-    const entries = parseXreadgroup(reply).map(
-      ({ id, fields }): Delivery => ({ id, fields, deliveryCount: 1, returnTo: PARKED_CONSUMER }),
-    )
-    return { ...nothing, ...seen, entries }
+    return { ...nothing, ...seen, ...cameBy(reply) }
+  }
+
+  #note(slot: Slot, reply: RedisReply, hasLanes: boolean, isFirst: boolean): void {
+    // of a group that is paused as a whole nothing was inspected
+    if (reply !== NOT_READ_ANSWERS.paused && reply !== NOT_READ_ANSWERS.slotLost && reply !== UNPLACED_ANSWER)
+      this.#begun.add(slot.token)
+    if (hasLanes) this.mayHaveLanes = true
+    else if (isFirst) this.mayHaveLanes = false
   }
 
   /** Makes members of all that is pending and has no lane, and takes off what is pending no more. */
@@ -159,20 +153,19 @@ export class OrderedRedisGroup extends RedisGroup implements OrderedGroup {
           return { id: replyAsText(id), fields: replyAsFields(fields) }
         })
         .filter(({ id }) => !known?.has(id))
-      if (entries.length > 0) {
-        const { keys, settings } = this.#calls.address
-        const names = this.#calls.slotNames
-        const placed = entries.flatMap((entry) => [entry.id, this.#calls.ordering.laneOf(entry)])
-        await this.#run(
-          slot,
-          placeEntriesScript,
-          [Number(isReleased), names.length, ...names, settings.minIdleMs, ...placed],
-          names.map((name) => keys.slot(name)),
-        )
-      }
+      if (entries.length > 0) await this.#makeMembers(slot, entries, isReleased)
       after = replyAsText(next)
       if (after === '') return
     }
+  }
+
+  async #makeMembers(slot: Slot, entries: readonly Entry[], isReleased: boolean): Promise<void> {
+    const { keys, settings } = this.#calls.address
+    const names = this.#calls.slotNames
+    const placed = entries.flatMap((entry) => [entry.id, this.#calls.ordering.laneOf(entry)])
+    const leases = names.map((name) => keys.slot(name))
+    const args = [Number(isReleased), names.length, ...names, settings.minIdleMs, ...placed]
+    await this.#run(slot, placeEntriesScript, args, leases)
   }
 
   async #sweep(slot: Slot, which: 'members' | 'lanes'): Promise<void> {
@@ -225,4 +218,18 @@ const NOTHING = {
   parkedLimitReached: false,
   hasEnded: false,
   groupRecreated: false,
+}
+
+/** What a read brought, or why it brought nothing. */
+function cameBy(reply: RedisReply) {
+  if (typeof reply === 'number')
+    return {
+      ...(reply === NOT_READ_ANSWERS.slotLost && { leaseLost: true }),
+      pendingLimitReached: reply === NOT_READ_ANSWERS.pendingLimit,
+      parkedLimitReached: reply === NOT_READ_ANSWERS.parkedLimit,
+    }
+  const entries = parseXreadgroup(reply).map(
+    ({ id, fields }): Delivery => ({ id, fields, deliveryCount: 1, returnTo: PARKED_CONSUMER }),
+  )
+  return { entries }
 }

@@ -6,7 +6,7 @@ import type { LuaScript } from '../scripts/script.ts'
 import { LUA_LANE_KEYS, LUA_LANES } from './lanes.ts'
 import { POLLER_NAMES } from './read-in-order.ts'
 
-/** Entries that one call looks at. */
+/** Entries that one call inspects. */
 const LOOKS = 1_000
 
 /** Entries that one call gives with their bodies, at most. */
