@@ -23,6 +23,11 @@ const SYSTEMS: readonly {
     load: () => import('./webhooks.ts'),
   },
   {
+    name: 'jobs',
+    about: 'Background jobs: priorities, retries, progress, results, cancellations, and a type by configuration',
+    load: () => import('./jobs.ts'),
+  },
+  {
     name: 'fan-out',
     about:
       'One stream of orders, six groups: billing, search, cache, warehouse, EventBridge and S3, none of them behind',
@@ -52,6 +57,11 @@ const SYSTEMS: readonly {
     name: 'accounts',
     about: 'Accounts as their events: deposits, withdrawals and transfers, and not a cent lost',
     load: () => import('./accounts.ts'),
+  },
+  {
+    name: 'outbox',
+    about: 'Orders in Postgres, their events in a stream: each row once and in order, by two relays',
+    load: () => import('./outbox.ts'),
   },
 ]
 

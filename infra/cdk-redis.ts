@@ -71,6 +71,7 @@ const USERS: Readonly<Record<string, string>> = {
   'orders-publisher': access.publisher,
   'orders-deduplicator': access.deduplicator,
   'orders-decider': access.decider,
+  'orders-throttled': access.throttled,
   'orders-delayer': access.delayer,
   'orders-poller': access.poller,
   'orders-promoter': access.promoter,

@@ -2,6 +2,7 @@
 export const publisher: string
 export const deduplicator: string
 export const decider: string
+export const throttled: string
 export const delayer: string
 export const poller: string
 export const promoter: string

@@ -13,6 +13,7 @@ const users = Object.fromEntries(
 export const publisher = users['orders-publisher']
 export const deduplicator = users['orders-deduplicator']
 export const decider = users['orders-decider']
+export const throttled = users['orders-throttled']
 export const delayer = users['orders-delayer']
 export const poller = users['orders-poller']
 export const promoter = users['orders-promoter']

@@ -110,7 +110,7 @@ export class Observer {
     const { keys } = this.#consumer
     const known = [keys.stream, keys.deadLetters, keys.state]
     return (await this.#redis.keys('*'))
-      .filter((key) => !known.includes(key) && !/:delayed:ended:|::stream::/.test(key))
+      .filter((key) => !known.includes(key) && !/:delayed:ended:|::stream:/.test(key))
       .sort()
   }
 

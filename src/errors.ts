@@ -1,29 +1,6 @@
-/** Every code that an error of this package carries. Codes are stable; messages are not. */
-export type ErrorCode =
-  | 'ERR_BATCH_ANSWER_INVALID'
-  | 'ERR_BATCH_ITEM_FAILED'
-  | 'ERR_ENTRY_EXPIRED'
-  | 'ERR_ENTRY_MALFORMED'
-  | 'ERR_ENTRY_OVERSIZE'
-  | 'ERR_EVENTS_TRIMMED'
-  | 'ERR_EVENT_UNREADABLE'
-  | 'ERR_FUNCTION_FAILED'
-  | 'ERR_HANDLER_TIMEOUT'
-  | 'ERR_INVOCATION_FAILED'
-  | 'ERR_INVOCATION_TOO_SHORT'
-  | 'ERR_JANITOR_FAILED'
-  | 'ERR_NON_RETRYABLE'
-  | 'ERR_NO_ROUTE'
-  | 'ERR_PAYLOAD_GONE'
-  | 'ERR_PAYLOAD_INVALID'
-  | 'ERR_PAYLOAD_STORE'
-  | 'ERR_PUBLISH_FAILED'
-  | 'ERR_REDIS_CONNECTION'
-  | 'ERR_REDIS_REPLY'
-  | 'ERR_RETRY_AFTER'
-  | 'ERR_UNAVAILABLE'
-  | 'ERR_VERSION_CONFLICT'
-  | 'ERR_VERSION_UNSUPPORTED'
+import type { ErrorCode } from './core/error-codes.ts'
+
+export type { ErrorCode }
 
 /** What every error of this package is: an `Error` with a stable `code`. */
 export abstract class MillraceError extends Error {

@@ -19,7 +19,7 @@ export { flatCodec } from './core/flat-codec.ts'
 export type { DeadLetterReason } from './core/outcome.ts'
 export { PayloadGoneError, PayloadStoreError } from './core/payload-errors.ts'
 export type { BatchContext, BatchEvent, BatchHandler, BatchResponse } from './define/batch-handler.ts'
-export type { Consumer, ConsumerOptions, OnDeadLetter } from './define/consumer.ts'
+export type { Consumer, ConsumerOptions, ConsumerSet, ConsumerSetOptions, OnDeadLetter } from './define/consumer.ts'
 export { defineConsumer, on } from './define/consumer.ts'
 export type {
   ConsumerSettings,
@@ -66,8 +66,11 @@ export type {
   StartGuard,
   Wrap,
 } from './define/policy.ts'
+export type { PrioritizedOptions } from './define/prioritized.ts'
+export { prioritized } from './define/prioritized.ts'
 export type { Route } from './define/route.ts'
 export type { RouteOptions } from './define/route-options.ts'
+export type { StreamSet } from './define/stream-set.ts'
 export type { EffectPublishOptions, Effects, FieldExpectation, ScoreCondition } from './effects/effect-methods.ts'
 export { effects } from './effects/effects.ts'
 export type { ErrorCode, PayloadIssue } from './errors.ts'
@@ -106,6 +109,7 @@ export type { OrderedEvent, OrderingKey } from './policies/order/lane-names.ts'
 export { orderedBy } from './policies/ordered-by.ts'
 export type { RateLimitOptions } from './policies/rate-limit.ts'
 export { rateLimit } from './policies/rate-limit.ts'
+export { BacklogFullError } from './publish/backlog-full-error.ts'
 export type { PromoteDelaysOptions } from './publish/promote-delays.ts'
 export { promoteDelays } from './publish/promote-delays.ts'
 export type { DelayOptions, MaybeDelayOptions, Publication, PublishOptions } from './publish/publication.ts'

@@ -9,6 +9,8 @@ import { OUTCOME_KINDS } from './core/outcome.ts'
 export interface ConsumerReport extends Readonly<SettleCounts> {
   readonly stream: string
   readonly group: string
+  /** The set that the stream is of; left out where it is of none. */
+  readonly set?: string
   /** New entries that reached the poller. */
   readonly read: number
   /** Entries that the claimer took over to run or to dead-letter. */
@@ -64,7 +66,8 @@ export interface ConsumerReport extends Readonly<SettleCounts> {
 }
 
 /** The report of an invocation: the sums over its consumers, and each consumer's own. */
-export interface Report extends Omit<ConsumerReport, 'stream' | 'group' | 'backlog' | 'pausedTypes' | 'openCircuits'> {
+export interface Report
+  extends Omit<ConsumerReport, 'stream' | 'group' | 'set' | 'backlog' | 'pausedTypes' | 'openCircuits'> {
   readonly action: 'poll' | 'claim'
   readonly consumers: readonly ConsumerReport[]
 }
@@ -89,10 +92,11 @@ export function reportImbalance(report: Pick<ConsumerReport, (typeof COMES)[numb
 /** Numbers that are not added up. */
 const LONGEST = ['durationMs', 'iteratorAgeMs']
 
-export function createOpenReport(stream: string, group: string): OpenReport {
+export function createOpenReport(stream: string, group: string, set?: string): OpenReport {
   return {
     stream,
     group,
+    ...(set !== undefined && { set }),
     read: 0,
     claimed: 0,
     ...zeroSettleCounts(),

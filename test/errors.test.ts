@@ -28,6 +28,8 @@ import {
 } from '../src/errors.ts'
 import * as janitorErrors from '../src/janitor/janitor-failed-error.ts'
 import { JanitorFailedError } from '../src/janitor/janitor-failed-error.ts'
+import * as publishErrors from '../src/publish/backlog-full-error.ts'
+import { BacklogFullError } from '../src/publish/backlog-full-error.ts'
 import { createOpenReport, sumReports } from '../src/report.ts'
 import * as invocationErrors from '../src/run/invocation-errors.ts'
 import { InvocationFailedError, InvocationTooShortError } from '../src/run/invocation-errors.ts'
@@ -80,6 +82,13 @@ const EVERY_ERROR = {
     name: 'EventsTrimmedError',
     message: 'Cannot read "account" "a" of stream "accounts": the event of version 3 is gone from the stream',
     facts: { stream: 'accounts', aggregateType: 'account', aggregateId: 'a', aggregateVersion: 3 },
+  },
+  ERR_BACKLOG_FULL: {
+    error: new BacklogFullError('orders', 'billing', 12, 10),
+    name: 'BacklogFullError',
+    message:
+      'Cannot publish: the backlog of group "billing" of stream "orders" must be below maxBacklog, 10 entries, got 12',
+    facts: { stream: 'orders', group: 'billing', backlog: 12, maxBacklog: 10 },
   },
   ERR_EVENT_UNREADABLE: {
     error: new UnreadableEventError({ stream: 'accounts', aggregateId: 'a' }, 3, '1-0', refused),
@@ -251,7 +260,7 @@ describe('every error', () => {
   })
 
   test('has a code of its own, and every class of the module is among them', () => {
-    const all = { ...errors, ...invocationErrors, ...payloadErrors, ...janitorErrors }
+    const all = { ...errors, ...invocationErrors, ...payloadErrors, ...janitorErrors, ...publishErrors }
     const classes = Object.values(all).filter(isErrorClass)
     const made = rows.map(([, { error }]) => error.constructor)
 

@@ -5,6 +5,7 @@ import * as millrace from '../src/index.ts'
 test('the package exports these names', () => {
   expect(Object.keys(millrace).sort()).toMatchInlineSnapshot(`
     [
+      "BacklogFullError",
       "BatchAnswerInvalidError",
       "BatchItemFailedError",
       "EventsTrimmedError",
@@ -48,6 +49,7 @@ test('the package exports these names', () => {
       "onBatch",
       "orderedBy",
       "poll",
+      "prioritized",
       "promoteDelays",
       "rateLimit",
       "readEvents",

@@ -12,7 +12,7 @@ export type Asked = 'rows' | 'flush' | 'object' | 'events'
 export type Fate = 'yes' | 'busy' | 'fail' | 'drop'
 
 /** What becomes of one row or event, by its eventId. */
-export type Piece = 'taken' | 'later' | 'refused'
+export type Piece = 'taken' | 'later' | 'denied' | 'refused'
 
 interface Line {
   readonly entryId: string
@@ -49,7 +49,11 @@ interface Answer {
   readonly body: string
 }
 
-const NOT_TAKEN = { later: 'InternalFailure', refused: 'MalformedDetail' } as const
+const NOT_TAKEN = {
+  later: 'InternalFailure',
+  denied: 'NotAuthorizedForSource',
+  refused: 'MalformedDetail',
+} as const
 
 export async function startSinks({
   fateOf = () => 'yes',

@@ -1,3 +1,4 @@
+import { isUtf8 } from 'node:buffer'
 import { createHash } from 'node:crypto'
 import { promisify } from 'node:util'
 import { gzip } from 'node:zlib'
@@ -27,9 +28,14 @@ export async function keepRecord(events: readonly BatchEvent[], { signal }: Batc
   await askAws('S3', request)
 }
 
-/** The entry as it is in the stream, whatever this deployment knows of its type. */
+/** The entry as it is in the stream, whatever this deployment knows of its type. What is no UTF-8 is `{ base64 }`. */
 function lineOf({ entryId, fields }: BatchEvent) {
-  return { entryId, fields: fields.map(([name, value]) => [String(name), String(value)]) }
+  return { entryId, fields: fields.map((field) => field.map(written)) }
+}
+
+function written(bytes: string | Buffer): string | { readonly base64: string } {
+  if (typeof bytes === 'string') return bytes
+  return isUtf8(bytes) ? bytes.toString() : { base64: bytes.toString('base64') }
 }
 
 /** By the day on which the stream took the first of them: `audit/2026-11-29/<first>_<last>_<hash of all ids>.ndjson.gz`. */

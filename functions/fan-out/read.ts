@@ -38,8 +38,12 @@ async function findOrders(customerId: string) {
   const [ids] = await ask([['ZREVRANGE', ordersOf(customerId), 0, NEWEST - 1]])
   const orderIds = ids as string[]
   const found = orderIds.length > 0 ? await ask(orderIds.map((orderId) => ['HGETALL', documentOf(orderId)])) : []
-  const documents = found.map((flat) => Object.fromEntries(pairsOf(flat)))
-  return answer(200, { orders: orderIds.map((orderId, n) => ({ orderId, state: stateOf(documents[n] ?? {}) })) })
+  const orders = orderIds.flatMap((orderId, n) => {
+    const document = Object.fromEntries(pairsOf(found[n]))
+    // the list outlives the documents of older orders: of those nothing is known any more
+    return document.customerId === undefined ? [] : [{ orderId, state: stateOf(document) }]
+  })
+  return answer(200, { orders })
 }
 
 function answer(statusCode: number, body: object) {

@@ -7,6 +7,9 @@ import { warehouseUrl } from '../shared/env.ts'
 // checked when the module loads
 const url = warehouseUrl()
 
+/** Too busy, or there is a gateway and nobody behind it: what it may have ingested all the same replaces itself. */
+const BUSY = [408, 429, 502, 503, 504]
+
 /** Rows of one request. */
 const MAX_ROWS = 200
 
@@ -40,7 +43,11 @@ export async function loadRows(events: readonly BatchEvent[], { signal }: BatchC
 
 async function ingest(batch: string, rows: readonly Row[], signal: AbortSignal) {
   const response = await post('rows', batch, rows.map((row) => `${JSON.stringify(row)}\n`).join(''), signal)
-  return response ? Answer.parse(await response.json()).refused : []
+  if (!response) return []
+  const answer = Answer.safeParse(await response.json().catch(() => undefined))
+  // what is wrong with it would be quoted by the dead letter
+  if (!answer.success) throw new Error('The warehouse answered rows with no list of what it refused')
+  return answer.data.refused
 }
 
 async function flush(batch: string, signal: AbortSignal): Promise<void> {
@@ -52,13 +59,15 @@ async function flush(batch: string, signal: AbortSignal): Promise<void> {
 async function post(what: string, batch: string, body: string, signal: AbortSignal): Promise<Response | undefined> {
   if (!url) return undefined
   const headers = { 'content-type': 'application/x-ndjson' }
-  const request = fetch(new URL(`${what}?batch=${batch}`, url), { method: 'POST', headers, body, signal })
+  // whoever follows a redirect to a page takes that page's 200 for the warehouse's
+  const init = { method: 'POST', headers, body, signal, redirect: 'manual' } as const
+  const request = fetch(new URL(`${what}?batch=${batch}`, url), init)
   const response = await request.catch((error: Error) => {
     throw new UnavailableError('The warehouse cannot be reached', { cause: error })
   })
   if (response.ok) return response
   await response.body?.cancel()
   // it took nothing: the events are handed back, at no delivery
-  if ([429, 503].includes(response.status)) throw new UnavailableError('The warehouse takes nothing for now')
+  if (BUSY.includes(response.status)) throw new UnavailableError('The warehouse takes nothing for now')
   throw new Error(`The warehouse answered ${what} with ${response.status}`)
 }

@@ -1,6 +1,6 @@
-import { s3Archive } from 'millrace/archive-s3'
 import { createJanitor } from 'millrace/janitor'
 import { reportLogs, reportMetrics } from 'millrace/powertools'
+import { s3Archive } from 'millrace/s3'
 import { archiveBucket, ordersStream } from '../shared/env.ts'
 import { redis } from '../shared/redis.ts'
 

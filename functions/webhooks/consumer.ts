@@ -5,6 +5,7 @@ import { WebhookDue } from '../events/webhooks.ts'
 import { webhooksTimeoutMs } from '../shared/env.ts'
 import { DAY_MS } from '../shared/time.ts'
 import { deliver } from './deliver.ts'
+import { BACKOFF } from './outcomes.ts'
 import { leaveAlone } from './pause.ts'
 
 const by = (event: Event) => (event as WebhookEvent).payload.merchantId
@@ -15,7 +16,8 @@ export const delivery = defineConsumer({
   routes: [on(WebhookDue, deliver)],
   use: [
     leaveAlone(),
-    idempotent({ ttlMs: DAY_MS }),
+    // one id for several merchants is as many events
+    idempotent({ ttlMs: DAY_MS, by: (event) => `${by(event)}:${event.eventId}` }),
     // a slow merchant has so many of all places, also when it takes all of its time
     concurrencyLimit({ max: 5, by }),
     rateLimit({ max: 20, perMs: 1_000, by }),
@@ -25,9 +27,8 @@ export const delivery = defineConsumer({
   // beside the request, what is read before and noted after it
   handlerTimeoutMs: webhooksTimeoutMs + 5_000,
   minIdleMs: 60_000,
-  // 5 s, 20 s, 80 s … 4 h: some 14 hours
   maxDeliveries: 10,
-  backoff: { firstMs: 5_000, factor: 4, maxMs: 14_400_000 },
+  backoff: BACKOFF,
   // ahead of the publisher's retention
   maxAgeMs: 2 * DAY_MS,
 })

@@ -2,9 +2,10 @@ import type { Effects, HandlerContext } from 'millrace'
 import { effects, NonRetryableError, RetryAfterError } from 'millrace'
 import { Webhook } from 'standardwebhooks'
 import type { WebhookEvent } from '../events/webhooks.ts'
+import { isHeaderId } from '../events/webhooks.ts'
 import { webhooksTimeoutMs } from '../shared/env.ts'
-import { retryAfterMs, verdictOf } from './outcomes.ts'
-import { noteFailure } from './pause.ts'
+import { retryAfterMs, verdictOf, waitMs } from './outcomes.ts'
+import { forgetFailure, noteFailure } from './pause.ts'
 import { post } from './post.ts'
 import { ask, endpointOf, FAILURES, KEEP_SENT_MS, KEEP_STATS_MS, PAUSED, readKnown, sentOf, statsOf } from './table.ts'
 
@@ -24,10 +25,12 @@ export async function deliver(event: WebhookEvent, context: HandlerContext): Pro
   const signal = AbortSignal.any([context.signal, AbortSignal.timeout(webhooksTimeoutMs)])
   const answer = await post(new URL(known.url), body, signed(eventId, body, known.secrets), signal)
   const { status } = answer
+  // over before its own time: the run ends, or somebody else has the event. That is no failure of the merchant's
+  if (status === 'timeout') context.signal.throwIfAborted()
   const verdict = verdictOf(answer)
   if (verdict === 'done') {
     const sent = [String(status), String(Date.now())]
-    await ask([['SET', sentOf(eventId), sent.join(' '), 'PX', KEEP_SENT_MS]])
+    await ask([['SET', sentOf(merchantId, eventId), sent.join(' '), 'PX', KEEP_SENT_MS]])
     return noteDelivered(event, context, sent, known.failures)
   }
   if (verdict === 'gone') {
@@ -43,7 +46,7 @@ export async function deliver(event: WebhookEvent, context: HandlerContext): Pro
   if (verdict === 'refused') throw new NonRetryableError(`the endpoint answered ${status}`)
   const askedMs = retryAfterMs(answer, Date.now())
   await noteFailure(merchantId, askedMs)
-  if (askedMs) throw new RetryAfterError(askedMs, `the endpoint answered ${status}`)
+  if (askedMs) throw new RetryAfterError(waitMs(askedMs, context.deliveryCount), `the endpoint answered ${status}`)
   throw new Error(`the endpoint answered ${status}`)
 }
 
@@ -55,7 +58,7 @@ function bodyOf({ occurredAt, payload: { type, data } }: WebhookEvent): string {
 /** @see https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md */
 function signed(eventId: string, body: string, secrets: string): Record<string, string> {
   // it is part of what is signed, and of a header
-  if (!/^[\w:-]{1,128}$/.test(eventId)) throw new NonRetryableError('the event id is none for a header')
+  if (!isHeaderId(eventId)) throw new NonRetryableError('the event id is none for a header')
   const now = new Date()
   return {
     'webhook-id': eventId,
@@ -81,7 +84,8 @@ function noteDelivered(event: WebhookEvent, context: HandlerContext, sent: reado
   const within = LATENCIES.find((end) => latency <= end)
   const noted = count(context, merchantId, status)
     .incrementField(statsOf(merchantId, Date.now()), `within:${within}`)
-    .delete(sentOf(event.eventId))
+    .delete(sentOf(merchantId, event.eventId))
+  forgetFailure(merchantId)
   // it works again
   if (failures > 0) noted.deleteFields(FAILURES, merchantId).removeFromSortedSet(PAUSED, merchantId)
 }

@@ -8,7 +8,7 @@ const MOST_FAILURES = 5
 const FIRST_PAUSE_MS = 10_000
 const LONGEST_PAUSE_MS = 600_000
 
-/** Until when merchants are left alone, as far as this process noted it itself: what it has read already is set aside as well. */
+/** Until when merchants are left alone, as far as this run noted it itself: what it has read already is set aside as well. */
 const noted = new Map<string, number>()
 
 /** Sets the events of merchants aside that are left alone, at no delivery. When their time is over some are sent: what becomes of these decides. */
@@ -18,6 +18,8 @@ export function leaveAlone(): Policy {
     kind: 'breaker',
     needs: () => ({ keys: [{ key: PAUSED, commands: ['zscore'] }] }),
     begin(run) {
+      // what earlier runs noted may be over: a merchant that moved, or worked for another run
+      noted.clear()
       const queue = new Map<string, PolicyJob>()
       return {
         questions: (jobs) => merchantsOf(jobs).map((merchantId) => ['ZSCORE', PAUSED, merchantId] as const),
@@ -47,14 +49,20 @@ export function leaveAlone(): Policy {
 const merchantOf = ({ event }: PolicyJob) => (event as WebhookEvent | undefined)?.payload.merchantId ?? ''
 const merchantsOf = (jobs: readonly PolicyJob[]) => [...new Set(jobs.map(merchantOf))].filter(Boolean)
 
-/** An endpoint failed: it is left alone for as long as it asked for, or ever longer once it failed too often in a row. */
+/** An endpoint failed: it is left alone for as long as it asked for, and ever longer once it failed too often in a row. */
 export async function noteFailure(merchantId: string, askedMs: number | undefined): Promise<void> {
   const [failures] = await ask([['HINCRBY', FAILURES, merchantId, 1]])
   const over = Number(failures) - MOST_FAILURES
-  const pauseMs = askedMs ?? (over < 0 ? 0 : Math.min(FIRST_PAUSE_MS * 2 ** over, LONGEST_PAUSE_MS))
+  const ownMs = over < 0 ? 0 : Math.min(FIRST_PAUSE_MS * 2 ** over, LONGEST_PAUSE_MS)
+  const pauseMs = Math.max(askedMs ?? 0, ownMs)
   if (pauseMs === 0) return
   const until = Date.now() + pauseMs
   noted.set(merchantId, until)
   // never shorter than what it asked for before
   await ask([['ZADD', PAUSED, 'GT', until, merchantId]])
+}
+
+/** An endpoint works: what this run noted of it is over. */
+export function forgetFailure(merchantId: string): void {
+  noted.delete(merchantId)
 }

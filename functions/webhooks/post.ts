@@ -6,6 +6,8 @@ import { addressesOf } from './addresses.ts'
 /** What of a response is read: nobody needs it, but a server that finds its client gone may think that it was not heard. */
 const MOST_BYTES = 65_536
 
+const TIMEOUT = { status: 'timeout' } as const
+
 /** What an endpoint answered, in words where it did not; `forbidden` is where nobody may send us. */
 export interface Answer {
   readonly status: number | 'timeout' | 'unreachable' | 'forbidden'
@@ -24,13 +26,16 @@ export async function post(
   headers: Readonly<Record<string, string>>,
   signal: AbortSignal,
 ): Promise<Answer> {
-  const addresses = await addressesOf(url).catch(({ code }) =>
-    code === 'ERR_NON_RETRYABLE' ? 'forbidden' : 'unreachable',
-  )
+  if (signal.aborted) return TIMEOUT
+  // name servers may take longer than that
+  const over = Promise.withResolvers<'timeout'>()
+  signal.addEventListener('abort', () => over.resolve('timeout'))
+  const found = addressesOf(url).catch(({ code }) => (code === 'ERR_NON_RETRYABLE' ? 'forbidden' : 'unreachable'))
+  const addresses = await Promise.race([over.promise, found])
   if (typeof addresses === 'string') return { status: addresses }
-  const found = addresses.map((address) => ({ address, family: isIP(address) }))
+  const checked = addresses.map((address) => ({ address, family: isIP(address) }))
   const lookup: LookupFunction = (_hostname, { all }, done) =>
-    all ? done(null, found) : done(null, found[0]?.address ?? '', found[0]?.family)
+    all ? done(null, checked) : done(null, checked[0]?.address ?? '', checked[0]?.family)
   const request = url.protocol === 'https:' ? requestHttps : requestHttp
   const length = String(Buffer.byteLength(body))
   return new Promise((resolve) => {
@@ -42,7 +47,12 @@ export async function post(
       signal,
     })
     let answer: Answer = { status: 'unreachable' }
-    sent.on('error', () => resolve(signal.aborted && answer.status === 'unreachable' ? { status: 'timeout' } : answer))
+    sent.on('error', () => resolve(signal.aborted && answer.status === 'unreachable' ? TIMEOUT : answer))
+    // 101 that nobody asked for: there would be neither a response nor an error
+    sent.on('upgrade', ({ statusCode: status = 101 }, socket) => {
+      socket.destroy()
+      resolve({ status })
+    })
     sent.on('response', (response) => {
       let bytes = 0
       answer = { status: response.statusCode ?? 0, retryAfter: response.headers['retry-after'] }

@@ -27,9 +27,10 @@ async function readMerchant(merchantId: string) {
     ['ZSCORE', PAUSED, merchantId],
     ...times.map((ms) => ['HGETALL', statsOf(merchantId, ms)] as const),
   ])
-  const [pausedUntil, ...found] = replies
+  const [until, ...found] = replies
+  const pausedUntil = Number(until ?? 0) > Date.now() ? isoOf(Number(until)) : null
   const days = found.map((reply, n) => ({ day: isoOf(times[n] ?? 0).slice(0, 10), ...statsFrom(pairsOf(reply)) }))
-  return { merchantId, pausedUntil: pausedUntil ? isoOf(Number(pausedUntil)) : null, days }
+  return { merchantId, pausedUntil, days }
 }
 
 function statsFrom(fields: readonly [name: string, value: string][]) {

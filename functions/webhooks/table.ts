@@ -1,7 +1,8 @@
 import { defineConsumer, on } from 'millrace'
 import { Webhook } from 'standardwebhooks'
-import { WebhookDue } from '../events/webhooks.ts'
+import { merchantId as merchantIdSchema, WebhookDue } from '../events/webhooks.ts'
 import { createAsk } from '../shared/ask.ts'
+import { webhooksAllowed } from '../shared/env.ts'
 import { redis } from '../shared/redis.ts'
 import { DAY_MS, isoOf } from '../shared/time.ts'
 
@@ -13,8 +14,8 @@ export const statsOf = (merchantId: string, ms: number) => `{webhooks}:stats:${m
 
 export const KEEP_STATS_MS = 30 * DAY_MS
 
-/** Of an event that was answered and is not acknowledged yet: the answer, and when it came. */
-export const sentOf = (eventId: string) => `{webhooks}:sent:${eventId}`
+/** Of an event that was answered and is not acknowledged yet: the answer, and when it came. Merchants may hear of the same under the same id. */
+export const sentOf = (merchantId: string, eventId: string) => `{webhooks}:sent:${merchantId}:${eventId}`
 
 /** As long as an event may be tried. */
 export const KEEP_SENT_MS = 2 * DAY_MS
@@ -35,7 +36,7 @@ export const ask = createAsk(
 export async function readKnown(merchantId: string, eventId: string) {
   const [endpoint, sent, failures] = await ask([
     ['HMGET', endpointOf(merchantId), 'url', 'secrets', 'disabledAt'],
-    ['GET', sentOf(eventId)],
+    ['GET', sentOf(merchantId, eventId)],
     ['HGET', FAILURES, merchantId],
   ])
   const [url = null, secrets, disabledAt] = endpoint as readonly (string | null)[]
@@ -44,15 +45,23 @@ export async function readKnown(merchantId: string, eventId: string) {
 }
 
 /**
- * Says where a merchant wants to hear of things; one that was disabled is asked again.
+ * Says where a merchant wants to hear of things; one that was disabled, or left alone, is asked again.
  *
  * @param secrets As Standard Webhooks has them, `whsec_…`; two while the old one is replaced.
- * @throws {Error} No URL, or a secret that is none.
+ * @throws {Error} An id or a URL that nothing can be sent to, no secret, or one that is none.
  */
 export async function saveEndpoint(merchantId: string, url: string, ...secrets: readonly string[]): Promise<void> {
+  if (!merchantIdSchema.safeParse(merchantId).success) throw new RangeError('The merchant has no such id')
+  const { protocol, href } = new URL(url)
+  if (protocol !== 'https:' && !(protocol === 'http:' && webhooksAllowed.size > 0))
+    throw new RangeError('An endpoint must be https:')
+  if (secrets.length === 0) throw new RangeError('An endpoint needs a secret')
   for (const secret of secrets) new Webhook(secret)
   await ask([
-    ['HSET', endpointOf(merchantId), 'url', new URL(url).href, 'secrets', secrets.join(' ')],
+    ['HSET', endpointOf(merchantId), 'url', href, 'secrets', secrets.join(' ')],
     ['HDEL', endpointOf(merchantId), 'disabledAt'],
+    // what another place failed with, or asked for
+    ['HDEL', FAILURES, merchantId],
+    ['ZREM', PAUSED, merchantId],
   ])
 }

@@ -11,6 +11,8 @@ export interface AnalyzeCliOptions {
   readonly modules: readonly string[]
   /** Left out: that of the modules. */
   readonly stream: string | undefined
+  /** Of the set that `stream` names. */
+  readonly priorities: string | undefined
   readonly options: Omit<AnalyzeOptions, 'redis'>
   readonly json: boolean
   readonly svg: string | undefined
@@ -28,6 +30,9 @@ written, and how old pending entries are. Only reads, and touches no group.
 Ctrl-C ends it, and prints what it has.
 
   STREAM               the stream; with --module its consumer's by default
+  --priorities P       STREAM is a set of streams, of these priorities, as
+                       high,normal,low, one after the other; a module knows
+                       its own
   --redis URL          the server: redis://, rediss://, redis+sentinel://,
                        https:// or a socket's path (default: REDIS_URL)
   --from WHEN          an entry id, or a time as 2026-01-31T12:00Z, which is
@@ -69,6 +74,7 @@ const OPTIONS = {
   'max-pending': TEXT,
   'time-zone': TEXT,
   module: { type: 'string', multiple: true, default: [] as string[] },
+  priorities: TEXT,
   'type-field': TEXT,
   'payload-field': TEXT,
   'producer-field': TEXT,
@@ -84,8 +90,8 @@ export function readAnalyzeOptions(args: readonly string[]): AnalyzeCliOptions {
   const [stream, ...others] = positionals
   if (others.length > 0)
     throw new UsageError(`millrace analyze: one STREAM must be named, got ${positionals.length}\n\n${ANALYZE_USAGE}`)
-  const { redis, module: modules, json, svg, png, help } = values
-  return { redis, modules, stream, json, svg, png, help, options: analyzeOptionsOf(values) }
+  const { redis, module: modules, priorities, json, svg, png, help } = values
+  return { redis, modules, stream, priorities, json, svg, png, help, options: analyzeOptionsOf(values) }
 }
 
 type Values = ReturnType<typeof parseCommandLine<typeof OPTIONS>>['values']

@@ -4,10 +4,11 @@ import type { Consumer } from '../define/consumer.ts'
 import type { Analysis } from '../operate/analyze/analysis.ts'
 import { analyze } from '../operate/analyze/analyze.ts'
 import type { AnalyzeProgress } from '../operate/analyze/options.ts'
+import type { NamedSet } from '../operate/inspect/set-totals.ts'
 import { analysisLines } from './analysis-lines.ts'
 import { ANALYZE_USAGE, type AnalyzeCliOptions, analyzeUsageError, readAnalyzeOptions } from './analyze-options.ts'
 import { checkFigureFolders, drawFigures, loadFigureTools } from './draw-figures.ts'
-import { connectInspectionTargets } from './targets.ts'
+import { connectInspectionTargets, streamsOf } from './targets.ts'
 import { printableJson } from './text/printable.ts'
 import { ProgressBar } from './text/progress-bar.ts'
 import { UsageError } from './usage-error.ts'
@@ -28,46 +29,60 @@ export async function run(args: readonly string[], signal: AbortSignal): Promise
   for (const flag of ['--optimize-for-size', '--semi-space-growth-factor=1', '--expose-gc']) setFlagsFromString(flag)
   await checkFigureFolders(options)
   const tools = await loadFigureTools(options)
-  const analysis = await analyzeTarget(options, signal)
-  console.log(options.json ? printableJson(analysis, 2) : analysisLines(analysis).join('\n'))
-  if (analysis.state === 'missing' || !analysis.isComplete) process.exitCode = 1
-  if (analysis.state === 'stream') await drawFigures(tools, analysis, options)
+  const analyses = await analyzeTargets(options, signal)
+  const [only, ...others] = analyses as readonly [Analysis, ...Analysis[]]
+  if (options.json) console.log(printableJson(others.length > 0 ? analyses : only, 2))
+  else console.log(analyses.map((analysis) => analysisLines(analysis).join('\n')).join('\n\n'))
+  if (analyses.some(({ state, isComplete }) => state === 'missing' || !isComplete)) process.exitCode = 1
+  if (only.state === 'stream' && others.length === 0) await drawFigures(tools, only, options)
 }
 
-async function analyzeTarget(
-  { modules, stream: named, options, ...cli }: AnalyzeCliOptions,
+async function analyzeTargets(
+  { modules, stream: named, priorities, options, ...cli }: AnalyzeCliOptions,
   signal: AbortSignal,
-): Promise<Analysis> {
-  const { redis, consumers } = await connectInspectionTargets('analyze', modules, { redis: cli.redis })
+): Promise<readonly Analysis[]> {
+  const given = { redis: cli.redis, ...(named !== undefined && { stream: [named] }), priorities }
+  const { redis, consumers, sets } = await connectInspectionTargets('analyze', modules, given)
   const bar = new ProgressBar(process.stderr)
   try {
-    const { stream, codec } = streamOf(named, consumers)
+    const targets = targetsOf(named, consumers, sets)
+    if (targets.length > 1 && (cli.svg ?? cli.png) !== undefined)
+      throw new UsageError('millrace analyze: --svg and --png draw one stream: name one of the set')
     const [draw, collect] = [drawProgress(bar), collectGarbage()]
     const onProgress = (progress: AnalyzeProgress) => {
       draw(progress)
       collect()
     }
-    const reading = { ...options, ...(codec && { codec }), redis, signal, onProgress }
-    return await analyze(stream, reading).catch((error: Error) => {
-      throw error instanceof TypeError || error instanceof RangeError ? analyzeUsageError(error) : error
-    })
+    const analyses: Analysis[] = []
+    for (const { stream, codec } of targets) {
+      const reading = { ...options, ...(codec && { codec }), redis, signal, onProgress }
+      const analysis = await analyze(stream, reading).catch((error: Error) => {
+        throw error instanceof TypeError || error instanceof RangeError ? analyzeUsageError(error) : error
+      })
+      analyses.push(analysis)
+      if (signal.aborted) break
+    }
+    return analyses
   } finally {
     bar.clear()
     await redis.close()
   }
 }
 
-/** The stream that was named, else that of the modules, and the codec of its consumer. */
-function streamOf(
+type Target = Pick<Consumer, 'stream'> & Partial<Pick<Consumer, 'codec'>>
+
+/** The stream that was named, else that of the modules, or those of the set, with the codecs of their consumers. */
+function targetsOf(
   named: string | undefined,
   consumers: readonly Consumer[],
-): Pick<Consumer, 'stream'> & Partial<Pick<Consumer, 'codec'>> {
-  const streams = [...new Set(named === undefined ? consumers.map(({ stream }) => stream) : [named])]
-  const [stream, ...others] = streams
-  if (stream === undefined || others.length > 0)
-    throw new UsageError(`millrace analyze: one STREAM must be named, got ${streams.length}`)
-  const consumer = consumers.find((each) => each.stream === stream)
-  return consumer ? { stream, codec: consumer.codec } : { stream }
+  sets: readonly NamedSet[],
+): readonly Target[] {
+  const names = [...new Set(named === undefined ? consumers.map(({ stream, set }) => set?.name ?? stream) : [named])]
+  if (names.length !== 1) throw new UsageError(`millrace analyze: one STREAM must be named, got ${names.length}`)
+  return streamsOf(names, sets).map((stream) => {
+    const consumer = consumers.find((each) => each.stream === stream)
+    return consumer ? { stream, codec: consumer.codec } : { stream }
+  })
 }
 
 /**

@@ -73,7 +73,7 @@ export function readDlqOptions(args: readonly string[]): DlqOptions | undefined 
   const options = {
     action,
     modules: rest.filter((one) => !isLetterId(one)),
-    targets: { redis: values.redis, stream: values.stream, group: values.group },
+    targets: { redis: values.redis, stream: values.stream, priorities: values.priorities, group: values.group },
     deadLetters: values['dead-letters'],
     filters: readFilters(command, values, ids),
     all: values.all,

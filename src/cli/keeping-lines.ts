@@ -1,5 +1,5 @@
 import { formatCount, formatDuration, formatNumber } from '../core/words.ts'
-import type { KeepingInspection, StreamInspection } from '../operate/inspect/inspection.ts'
+import type { JanitorInspection, KeepingInspection, StreamInspection } from '../operate/inspect/inspection.ts'
 import { printableName } from './text/printable.ts'
 
 /** From so long on, whoever keeps entries that are due to go is named. */
@@ -53,8 +53,17 @@ export function keepingNotes({ keeping, groups }: Pick<StreamInspection, 'keepin
       ([group, entries]) =>
         `${formatCount(entries, 'entry was', 'entries were')} trimmed before ${printableName(group)} had done them`,
     ),
-    ...Object.entries(janitor?.blockers ?? {})
+    ...blockersOf(janitor)
       .filter(([, ms]) => ms >= BLOCKS_MS)
-      .map(([name, ms]) => `${printableName(name)} keeps entries from being trimmed, for ${formatDuration(ms)}`),
+      .map(([who, ms]) => `${who} keeps entries from being trimmed, for ${formatDuration(ms)}`),
+  ]
+}
+
+function blockersOf(janitor: JanitorInspection | undefined): (readonly [string, number])[] {
+  const { blockers = {}, floors = {}, withoutGroupsMs } = janitor ?? {}
+  return [
+    ...Object.entries(blockers).map(([group, ms]) => [printableName(group), ms] as const),
+    ...Object.entries(floors).map(([name, ms]) => [`floor ${printableName(name)}`, ms] as const),
+    ...(withoutGroupsMs === undefined ? [] : [['that there is no group', withoutGroupsMs] as const]),
   ]
 }

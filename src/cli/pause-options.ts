@@ -10,6 +10,7 @@ interface Which {
   readonly group: string
   readonly type: string | undefined
   readonly module: string | undefined
+  readonly priorities: string | undefined
   readonly redis: string | undefined
   readonly json: boolean
 }
@@ -27,8 +28,9 @@ export interface ResumeOptions extends Which {
 
 const SHARED_USAGE = `  --type T        only events of that type (default: the whole group)
   --module FILE   a file that exports the consumer, as from defineConsumer: says whether it has a route for the type, and its maxAgeMs
+  --priorities P  STREAM is a set of streams, of these priorities, as high,normal,low: all of them are meant; a module knows its own
   --redis URL     the server (default: the variable REDIS_URL)
-  --json          for machines: one object`
+  --json          for machines: one object per line`
 
 export const PAUSE_USAGE = `millrace pause STREAM GROUP [--type T] [--until TIME] [--why TEXT] [--by NAME] [--module FILE] [--redis URL] [--json]
 
@@ -61,6 +63,7 @@ const WHICH = {
   help: TARGET_CLI_OPTIONS.help,
   type: TEXT,
   module: TEXT,
+  priorities: TEXT,
   json: { type: 'boolean', default: false },
 } as const
 
@@ -89,10 +92,12 @@ export function readResumeOptions(args: readonly string[]): ResumeOptions | unde
   return { ...optional(rest), ...wordsOf(command, positionals), breaker, maxAgeMs: readMs(maxAge) }
 }
 
-type Given = Partial<Record<'type' | 'module' | 'redis' | 'why' | 'by', string>> & { readonly json: boolean }
+type Given = Partial<Record<'type' | 'module' | 'priorities' | 'redis' | 'why' | 'by', string>> & {
+  readonly json: boolean
+}
 
-function optional({ type, module, redis, why, by, json }: Given) {
-  return { type, module, redis, why, by, json }
+function optional({ type, module, priorities, redis, why, by, json }: Given) {
+  return { type, module, priorities, redis, why, by, json }
 }
 
 function wordsOf({ name, usage }: { name: string; usage: string }, words: readonly string[]) {

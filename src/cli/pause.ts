@@ -1,9 +1,10 @@
 import { userInfo } from 'node:os'
+import { sharedStream } from '../core/keys.ts'
 import type { Consumer } from '../define/consumer.ts'
 import { type Paused, pause } from '../operate/pause/pause.ts'
 import { PAUSE_USAGE, readPauseOptions } from './pause-options.ts'
 import { pauseText } from './pause-text.ts'
-import { connectInspectionTargets } from './targets.ts'
+import { connectInspectionTargets, streamsOf } from './targets.ts'
 import { printableJson, printableName } from './text/printable.ts'
 import { UsageError } from './usage-error.ts'
 
@@ -17,19 +18,21 @@ export async function run(args: readonly string[]): Promise<void> {
   const options = readPauseOptions(args)
   if (options === undefined) return console.log(PAUSE_USAGE)
   const { type, until, why, by, json } = options
-  const { redis, consumer } = await openGroup('pause', options)
+  const { redis, members } = await openGroup('pause', options)
   try {
-    const paused = await pause(consumer ?? { stream: options.stream, group: options.group }, {
-      redis,
-      ...(type !== undefined && { type }),
-      ...(until !== undefined && { until }),
-      ...(why !== undefined && { why }),
-      ...(by !== undefined && { by }),
-      ...defaultBy(),
-    })
-    if (json) console.log(printableJson(paused))
-    else for (const line of pausedLines(paused, whatOf(options))) console.log(line)
-    noteRoute(consumer, type)
+    for (const { stream, consumer } of members) {
+      const paused = await pause(consumer ?? { stream, group: options.group }, {
+        redis,
+        ...(type !== undefined && { type }),
+        ...(until !== undefined && { until }),
+        ...(why !== undefined && { why }),
+        ...(by !== undefined && { by }),
+        ...defaultBy(),
+      })
+      if (json) console.log(printableJson(members.length > 1 ? { stream, ...paused } : paused))
+      else for (const line of pausedLines(paused, whatOf({ ...options, stream }))) console.log(line)
+    }
+    noteRoute(members[0]?.consumer, type)
   } finally {
     await redis.close()
   }
@@ -56,15 +59,23 @@ interface Which {
   readonly group: string
   readonly type?: string | undefined
   readonly module?: string | undefined
+  readonly priorities?: string | undefined
   readonly redis?: string | undefined
 }
 
-/** A connection, which must be closed, and the consumer of that group if a module is given. @throws {UsageError} The module has none. */
-export async function openGroup(command: string, { stream, group, module, redis: url }: Which) {
+/** A connection, which must be closed; and the stream, or those of a set, each with the consumer of that group if a module is given. @throws {UsageError} The module has none. */
+export async function openGroup(command: string, { stream, group, module, priorities, redis: url }: Which) {
   const modules = module === undefined ? [] : [module]
-  const { redis, consumers } = await connectInspectionTargets(command, modules, { redis: url, group })
-  const consumer = consumers.find((one) => one.stream === stream)
-  if (module === undefined || consumer) return { redis, consumer }
+  const targets = { redis: url, group, ...(priorities !== undefined && { stream: [stream], priorities }) }
+  const { redis, consumers, sets } = await connectInspectionTargets(command, modules, targets)
+  const members = streamsOf([stream], sets).map((one) => ({
+    stream: one,
+    consumer: consumers.find((consumer) => consumer.stream === one),
+  }))
+  // whose circuit breakers they are: a set's are of none of its streams
+  const set = sets.find(({ name }) => name === stream)
+  const gates = members[0]?.consumer ?? { stream: set ? sharedStream(set.name) : stream, group }
+  if (module === undefined || members.every(({ consumer }) => consumer)) return { redis, members, gates }
   await redis.close()
   throw new UsageError(`millrace ${command}: no consumer of stream ${printableName(stream)} in ${module}`)
 }

@@ -1,5 +1,5 @@
 import { schedulePeriodMs } from '../core/schedule-period.ts'
-import type { Consumer } from '../define/consumer.ts'
+import type { Consumer, ConsumerSet } from '../define/consumer.ts'
 import { resolveSettings } from '../define/consumer-settings.ts'
 import { quotedValue } from '../errors.ts'
 import { accessOf } from '../operate/plan/access.ts'
@@ -63,9 +63,10 @@ export async function run(args: readonly string[]): Promise<void> {
   // a consumer's module may insist on it, as the sample's does; nothing connects there
   process.env.REDIS_URL ??= 'redis://plan.invalid'
   const consumers = (await Promise.all(positionals.map((file) => loadConsumers('plan', file)))).flat()
-  if (values.acl) return printUsers(consumers)
-  const plans =
-    consumers.length > 0 ? consumers.map((consumer) => planOf(consumer, options)) : [planOf(undefined, options)]
+  // the members of a set are one
+  const subjects = [...Map.groupBy(consumers, (consumer) => consumer.set?.share ?? consumer).values()]
+  if (values.acl) return printUsers(subjects)
+  const plans = subjects.length > 0 ? subjects.map((subject) => planOf(subject, options)) : [planOf(undefined, options)]
   if (values.json) return console.log(JSON.stringify(plans, undefined, 2))
   for (const [n, { stream, group, ...planned }] of plans.entries()) {
     if (n > 0) console.log()
@@ -75,13 +76,19 @@ export async function run(args: readonly string[]): Promise<void> {
 }
 
 /** A line a user, as an ACL file has it but for the password. */
-function printUsers(consumers: readonly Consumer[]): void {
-  if (consumers.length === 0) throw new UsageError('millrace plan: --acl needs a MODULE')
-  for (const consumer of consumers) {
-    const { stream, group } = consumer
-    for (const [role, access] of Object.entries(accessOf(consumer)))
+function printUsers(subjects: readonly ConsumerSet[]): void {
+  if (subjects.length === 0) throw new UsageError('millrace plan: --acl needs a MODULE')
+  for (const subject of subjects) {
+    const { stream, group } = namesOf(subject)
+    for (const [role, access] of Object.entries(accessOf(subject)))
       console.log(`user ${`${stream}-${group}-${role}`.replace(/\s/g, '-')} ${access}`)
   }
+}
+
+/** A set has its own name. */
+function namesOf([first]: ConsumerSet): { readonly stream: string; readonly group: string } {
+  const { stream, group, set } = first as Consumer
+  return { stream: set?.name ?? stream, group }
 }
 
 interface NamedPlan extends Plan {
@@ -89,11 +96,10 @@ interface NamedPlan extends Plan {
   readonly group?: string
 }
 
-function planOf(consumer: Consumer | undefined, options: PlanOptions): NamedPlan {
+function planOf(subject: ConsumerSet | undefined, options: PlanOptions): NamedPlan {
   try {
-    if (consumer === undefined) return plan(resolveSettings('plan', {}), options)
-    const { stream, group } = consumer
-    return { stream, group, ...plan(consumer, options) }
+    if (subject === undefined) return plan(resolveSettings('plan', {}), options)
+    return { ...namesOf(subject), ...plan(subject, options) }
   } catch (cause) {
     throw new UsageError(`millrace plan: ${(cause as Error).message}`, { cause })
   }

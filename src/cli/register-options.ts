@@ -4,7 +4,8 @@ import { TARGET_CLI_OPTIONS } from './targets.ts'
 import { UsageError } from './usage-error.ts'
 
 export const REGISTER_USAGE = `millrace register STREAM [GROUP] [--owner NAME] [--max-lag N] [--max-age-ms MS] [--retention-ms MS]
-                  [--letters-owner NAME] [--letters-retention-ms MS] [--letters KEY] [--remove] [--redis URL] [--json]
+                  [--letters-owner NAME] [--letters-retention-ms MS] [--letters KEY] [--remove]
+                  [--priorities P] [--redis URL] [--json]
 
 Registers a group of a stream: who owns it, how far behind it may be, and how long it needs entries. doctor and status compare
 groups with it, and janitors wait for every group that is registered. What is registered under the name is replaced. Without
@@ -18,14 +19,17 @@ GROUP it lists what is registered.
   --letters-retention-ms MS  janitors archive and trim dead letters that are older (default: never)
   --letters KEY              the dead-letter stream, if the consumer names one of its own
   --remove                   takes the group off the registry
+  --priorities P             STREAM names a set of streams, as high,normal,low: each of them
   --redis URL                the server (default: the variable REDIS_URL)
-  --json                     for machines: one object, group name to registration
+  --json                     for machines: one object, group name to registration; of a set a line for each stream
 
 Exits with 0, with 1 if the server refuses, and with 2 on wrong usage.`
 
 /** What the command is to do. */
 export interface RegisterOptions {
   readonly stream: string
+  /** Of the set that the stream's name is. */
+  readonly priorities: string | undefined
   /** `undefined`: all are listed. */
   readonly group: string | undefined
   /** `undefined`: the group is taken off. */
@@ -37,12 +41,23 @@ export interface RegisterOptions {
 const TEXT = { type: 'string' } as const
 const FLAG = { type: 'boolean', default: false } as const
 const COMMAND = { name: 'register', usage: REGISTER_USAGE }
+/** What says something of a group. */
+const REGISTRATION = [
+  'owner',
+  'max-lag',
+  'max-age-ms',
+  'retention-ms',
+  'letters-owner',
+  'letters-retention-ms',
+  'letters',
+] as const
 const NUMBERS = ['max-lag', 'max-age-ms', 'retention-ms', 'letters-retention-ms'] as const
 
 /** @returns `undefined` if it asks for help. @throws {UsageError} A word too many or too few, an unknown option, or a value that is none. */
 export function readRegisterOptions(args: readonly string[]): RegisterOptions | undefined {
   const { values, positionals } = parseCommandLine(COMMAND, args, {
     redis: TARGET_CLI_OPTIONS.redis,
+    priorities: TARGET_CLI_OPTIONS.priorities,
     help: TARGET_CLI_OPTIONS.help,
     owner: TEXT,
     'max-lag': TEXT,
@@ -58,11 +73,12 @@ export function readRegisterOptions(args: readonly string[]): RegisterOptions | 
   const [stream, group, ...others] = positionals
   if (!stream || group === '' || others.length > 0)
     throw new UsageError(`millrace register: STREAM, and at most one GROUP\n\n${REGISTER_USAGE}`)
-  const { owner, remove, redis, json } = values
-  const where = { stream, group, redis, json }
+  const { owner, remove, priorities, redis, json } = values
+  const where = { stream, group, priorities, redis, json }
   if (group === undefined || remove) {
     if (remove && group === undefined) throw new UsageError('millrace register: --remove needs GROUP')
-    if (owner !== undefined) throw new UsageError('millrace register: --owner needs GROUP, and goes without --remove')
+    const unused = REGISTRATION.find((name) => values[name] !== undefined)
+    if (unused) throw new UsageError(`millrace register: --${unused} needs GROUP, and goes without --remove`)
     return { ...where, registration: undefined }
   }
   if (!owner) throw new UsageError('millrace register: --owner NAME must say who answers for the group')

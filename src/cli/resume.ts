@@ -2,7 +2,7 @@ import { formatCount } from '../core/words.ts'
 import type { Consumer } from '../define/consumer.ts'
 import type { Connection } from '../group/connection.ts'
 import { closeBreakers, type OpenBreaker } from '../operate/pause/breakers.ts'
-import { type Resumed, resume } from '../operate/pause/pause.ts'
+import { type PauseSource, type Resumed, resume } from '../operate/pause/pause.ts'
 import { confirmedText, noteRoute, openGroup, whatOf } from './pause.ts'
 import { RESUME_USAGE, type ResumeOptions, readResumeOptions } from './pause-options.ts'
 import { pauseText } from './pause-text.ts'
@@ -17,31 +17,40 @@ import { printableJson, printableName } from './text/printable.ts'
 export async function run(args: readonly string[]): Promise<void> {
   const options = readResumeOptions(args)
   if (options === undefined) return console.log(RESUME_USAGE)
-  const { stream, group, type, maxAgeMs, json, breaker } = options
-  const { redis, consumer } = await openGroup('resume', options)
+  const { group, type, maxAgeMs, json, breaker } = options
+  const { redis, members, gates } = await openGroup('resume', options)
   try {
     if (breaker) {
-      await close(options, redis, consumer)
+      await close(options, redis, gates, members[0]?.consumer)
       return
     }
-    const resumed = await resume(consumer ?? { stream, group }, {
-      redis,
-      ...(type !== undefined && { type }),
-      ...(maxAgeMs !== undefined && { maxAgeMs }),
-    })
-    if (json) console.log(printableJson(resumed ?? { was: null }))
-    else if (resumed) for (const line of resumedLines(resumed, whatOf(options))) console.log(line)
-    else console.error(`Not paused: ${whatOf(options)}`)
-    if (!resumed) process.exitCode = 1
-    noteRoute(consumer, type)
+    for (const { stream, consumer } of members) {
+      const what = whatOf({ ...options, stream })
+      const resumed = await resume(consumer ?? { stream, group }, {
+        redis,
+        ...(type !== undefined && { type }),
+        ...(maxAgeMs !== undefined && { maxAgeMs }),
+      })
+      const row = resumed ?? { was: null }
+      if (json) console.log(printableJson(members.length > 1 ? { stream, ...row } : row))
+      else if (resumed) for (const line of resumedLines(resumed, what)) console.log(line)
+      else console.error(`Not paused: ${what}`)
+      if (!resumed) process.exitCode = 1
+    }
+    noteRoute(members[0]?.consumer, type)
   } finally {
     await redis.close()
   }
 }
 
-async function close(options: ResumeOptions, redis: Connection, consumer: Consumer | undefined): Promise<void> {
-  const { stream, group, type, json } = options
-  const closed = await closeBreakers(consumer ?? { stream, group }, { redis, ...(type !== undefined && { type }) })
+async function close(
+  options: ResumeOptions,
+  redis: Connection,
+  gates: PauseSource,
+  consumer: Consumer | undefined,
+): Promise<void> {
+  const { type, json } = options
+  const closed = await closeBreakers(gates, { redis, ...(type !== undefined && { type }) })
   if (json) console.log(printableJson(closed))
   else if (closed.length === 0) console.error(`No circuit breaker is open: ${whatOf(options)}`)
   else for (const one of closed) console.log(closedLine(one))

@@ -14,6 +14,7 @@ import { delayLines } from './delay-lines.ts'
 import { flowLines, flowNotes } from './flow-lines.ts'
 import { keepingLines, keepingNotes } from './keeping-lines.ts'
 import { pauseText } from './pause-text.ts'
+import { setLines } from './set-lines.ts'
 import { printable, printableName } from './text/printable.ts'
 import type { Paint, TableCell, TableColumn } from './text/text.ts'
 import { formatBytes, paint, tableLines } from './text/text.ts'
@@ -46,9 +47,15 @@ export interface StatusDisplayOptions {
 }
 
 /** An inspection as lines for a terminal. */
-export function statusLines({ at, streams, incomplete, clock }: Inspection, look: StatusDisplayOptions = {}): string[] {
+export function statusLines(
+  { at, streams, sets = [], incomplete, clock }: Inspection,
+  look: StatusDisplayOptions = {},
+): string[] {
   const { colour = paint } = look
-  const lines = streams.flatMap((stream) => [...streamLines(stream, at, look), ''])
+  const lines = [
+    ...sets.flatMap((set) => [...setLines(set, colour), '']),
+    ...streams.flatMap((stream) => [...streamLines(stream, at, look), '']),
+  ]
   if (streams.length === 0) lines.push('No streams', '')
   if (incomplete !== undefined) lines.push(colour('yellow', `There may be more streams: ${incomplete}`))
   if (clock === 'local') lines.push(colour('dim', 'Ages are by the clock of this machine: the server refuses TIME'))

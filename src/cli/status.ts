@@ -19,8 +19,8 @@ export async function run(args: readonly string[], signal: AbortSignal): Promise
   const options = readStatusOptions(args)
   if (options.help) return console.log(STATUS_USAGE)
   const targets = await connectInspectionTargets('status', options.modules, options)
-  const { redis, streams, consumers, group } = targets
-  const look = () => inspectStreams({ redis, streams, consumers, ...(group === undefined ? {} : { group }) })
+  const { redis, streams, consumers, sets, group } = targets
+  const look = () => inspectStreams({ redis, streams, consumers, sets, ...(group === undefined ? {} : { group }) })
   try {
     const first = await untilAborted(look(), signal)
     if (first === undefined) return

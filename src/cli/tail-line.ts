@@ -78,10 +78,10 @@ function contentOf({ event, fields }: TailedEntry): { readonly payload?: unknown
   return { fields: fields.map(([name, value]) => [String(name), String(value)]) }
 }
 
-/** An entry as one line of JSON. */
-export function tailedEntryJson(entry: TailedEntry, withPayload: boolean): string {
+/** An entry as one line of JSON. @param stream Named in it; left out: not. */
+export function tailedEntryJson(entry: TailedEntry, withPayload: boolean, stream?: string): string {
   const { id, time, bytes: size, event, problem } = entry
   const { payload: _, attributes, ...envelope } = event ?? { payload: undefined }
   const content = withPayload ? { attributes, ...contentOf(entry) } : {}
-  return printableJson({ id, time, ...envelope, problem, bytes: size, ...content })
+  return printableJson({ stream, id, time, ...envelope, problem, bytes: size, ...content })
 }

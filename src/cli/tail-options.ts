@@ -25,7 +25,8 @@ export const TAIL_USAGE = `millrace tail --stream KEY [MODULE] [--from ID|$|-DUR
 
 Prints what is added to a stream: entry id, time, event type, event id, producer, size. Touches no group. Ends on Ctrl-C.
 
-  --stream KEY   the stream
+  --stream KEY   the stream, or the name of a set of streams: each line then names its stream first
+  --priorities P those of the set, as high,normal,low; a module knows its own
   MODULE         a file that exports the stream's consumer, as from defineConsumer: its codec reads the entries, and --stream may be left out
   --from WHERE   an entry id, which is included; $ for what is new (the default); -30s, -5m, -2h or -1d for what came since then
   --type T       only events of that type; may be repeated
@@ -57,6 +58,7 @@ const FLAG = { type: 'boolean', default: false } as const
 const OPTIONS = {
   redis: TARGET_CLI_OPTIONS.redis,
   stream: TARGET_CLI_OPTIONS.stream,
+  priorities: TARGET_CLI_OPTIONS.priorities,
   help: TARGET_CLI_OPTIONS.help,
   from: { type: 'string', default: '$' },
   type: TEXTS,

@@ -5,7 +5,7 @@ import { createTailLineFormatter, readTailedEntry, type TailedEntry, tailedEntry
 import { readTailOptions, TAIL_USAGE, type TailOptions } from './tail-options.ts'
 import { connectInspectionTargets } from './targets.ts'
 import { printLine } from './text/print.ts'
-import { printable } from './text/printable.ts'
+import { printable, printableName } from './text/printable.ts'
 import { UsageError } from './usage-error.ts'
 
 /**
@@ -17,33 +17,36 @@ import { UsageError } from './usage-error.ts'
 export async function run(args: readonly string[], signal: AbortSignal): Promise<void> {
   const options = readTailOptions(args)
   if (options.help) return console.log(TAIL_USAGE)
-  const { redis, streams, consumers } = await connectInspectionTargets('tail', options.modules, options)
+  const { redis, streams, sets, consumers } = await connectInspectionTargets('tail', options.modules, options)
+  const enough = new AbortController()
+  const until = AbortSignal.any([signal, enough.signal])
   try {
-    const [stream, ...others] = streams
-    if (stream === undefined || others.length > 0)
+    const set = sets.find((one) => streams.every((stream) => one.streams.includes(stream)))
+    if (streams.length !== 1 && !(set && streams.length === set.streams.length))
       throw new UsageError(`millrace tail: one --stream must be named, got ${streams.length}`)
-    const codec = consumers.find((consumer) => consumer.stream === stream)?.codec ?? envelopeCodec
-    const lineOf = options.json
-      ? (entry: ReturnType<typeof readTailedEntry>) => tailedEntryJson(entry, options.payload)
-      : createTailLineFormatter(options.payload)
-    const onTrouble = ({ message }: Error) => console.error(`${printable(message)}; trying again`)
-    const pages = followStream({
-      sender: createOperatorSender('follow a stream', redis),
-      stream,
-      start: options.start,
-      toEnd: options.toEnd,
-      signal,
-      onTrouble,
-    })
-    let left = options.count
-    for await (const entries of pages) {
-      const tailed = entries.map((entry) => readTailedEntry(entry, codec))
-      const wanted = tailed.filter((entry) => isWanted(entry, options))
-      for (const entry of wanted.slice(0, left)) await printLine(lineOf(entry), signal)
-      left -= wanted.length
-      if (left <= 0) return
+    const columns = createTailLineFormatter(options.payload)
+    const lineOf = (stream: string, entry: TailedEntry) => {
+      const of = streams.length > 1 ? stream : undefined
+      if (options.json) return tailedEntryJson(entry, options.payload, of)
+      return of === undefined ? columns(entry) : `${printableName(of)}  ${columns(entry)}`
     }
+    const onTrouble = ({ message }: Error) => console.error(`${printable(message)}; trying again`)
+    let left = options.count
+    const follow = async (stream: string) => {
+      const codec = consumers.find((consumer) => consumer.stream === stream)?.codec ?? envelopeCodec
+      const sender = createOperatorSender('follow a stream', redis)
+      const { start, toEnd } = options
+      for await (const entries of followStream({ sender, stream, start, toEnd, signal: until, onTrouble })) {
+        const tailed = entries.map((entry) => readTailedEntry(entry, codec))
+        const wanted = tailed.filter((entry) => isWanted(entry, options)).slice(0, left)
+        left -= wanted.length
+        for (const entry of wanted) await printLine(lineOf(stream, entry), signal)
+        if (left <= 0) return enough.abort()
+      }
+    }
+    await Promise.all(streams.map(follow))
   } finally {
+    enough.abort()
     await redis.close()
   }
 }

@@ -4,21 +4,26 @@ import type { ServerAddress } from '../clients/rest-url.ts'
 import { parseServerUrl } from '../clients/rest-url.ts'
 import type { RedisAddress } from '../clients/url.ts'
 import type { Consumer } from '../define/consumer.ts'
+import { prioritized } from '../define/prioritized.ts'
 import { quotedValue } from '../errors.ts'
 import type { Connection } from '../group/connection.ts'
+import type { NamedSet } from '../operate/inspect/set-totals.ts'
+import { setsOf } from '../operate/inspect/set-totals.ts'
 import { UsageError } from './usage-error.ts'
 
 /** The options of every command that inspects a server, for `parseArgs`. */
 export const TARGET_CLI_OPTIONS = {
   redis: { type: 'string' },
   stream: { type: 'string', multiple: true },
+  priorities: { type: 'string' },
   group: { type: 'string' },
   help: { type: 'boolean', short: 'h', default: false },
 } as const
 
 /** Their part of a command's usage text. */
 export const TARGET_USAGE = `  MODULE         a file that exports consumers, as from defineConsumer: their streams, groups and settings
-  --stream KEY   a stream, instead of a module; may be repeated
+  --stream KEY   a stream, or the name of a set of streams, instead of a module; may be repeated
+  --priorities P those of the set that --stream names, as high,normal,low; a module knows its own
   --group NAME   only one group
   --redis URL    the server: redis://, rediss://, redis+sentinel://, https:// or a socket's path (default: the variable REDIS_URL)`
 
@@ -26,6 +31,7 @@ export const TARGET_USAGE = `  MODULE         a file that exports consumers, as 
 export interface TargetOptionValues {
   readonly redis?: string | undefined
   readonly stream?: readonly string[] | undefined
+  readonly priorities?: string | undefined
   readonly group?: string | undefined
 }
 
@@ -37,7 +43,9 @@ export interface InspectionTargets {
   readonly server: string
   /** The modules' consumers, only one group's if asked. */
   readonly consumers: readonly Consumer[]
-  /** The named streams, else those of the consumers; none: nothing was named. */
+  /** Sets of streams, of the modules or as they were named. */
+  readonly sets: readonly NamedSet[]
+  /** The named streams, and those of named sets, else those of the consumers; none: nothing was named. */
   readonly streams: readonly string[]
   readonly group: string | undefined
 }
@@ -53,7 +61,7 @@ export async function connectInspectionTargets(
   modules: readonly string[],
   values: TargetOptionValues,
 ): Promise<InspectionTargets> {
-  const { redis: url = process.env.REDIS_URL, stream: streams = [], group } = values
+  const { redis: url = process.env.REDIS_URL, stream: streams = [], priorities, group } = values
   if (!url)
     throw new UsageError(`millrace ${command}: --redis URL, or the variable REDIS_URL, must say where the server is`)
   // what a shell makes of a variable that is not set
@@ -63,12 +71,29 @@ export async function connectInspectionTargets(
   // a consumer's module may read it, as the sample's does
   process.env.REDIS_URL ??= url
   const consumers = await consumersIn(command, modules, group)
+  const sets = priorities === undefined ? setsOf(consumers) : namedSets(command, streams, priorities)
   return {
     redis: await connectTo(command, url, address),
     server: shown(address),
     consumers,
-    streams: streams.length > 0 ? streams : [...new Set(consumers.map((consumer) => consumer.stream))],
+    sets,
+    streams: streams.length > 0 ? streamsOf(streams, sets) : [...new Set(consumers.map((consumer) => consumer.stream))],
     group,
+  }
+}
+
+/** A set's name stands for its streams. */
+export function streamsOf(names: readonly string[], sets: readonly NamedSet[]): readonly string[] {
+  return names.flatMap((name) => sets.find((set) => set.name === name)?.streams ?? [name])
+}
+
+/** Every stream that was named is a set of these priorities. @throws {UsageError} None was named, or these cannot be priorities. */
+function namedSets(command: string, streams: readonly string[], priorities: string): readonly NamedSet[] {
+  if (streams.length === 0) throw new UsageError(`millrace ${command}: --priorities needs the name of a set`)
+  try {
+    return streams.map((name) => prioritized(name, priorities.split(',')))
+  } catch (cause) {
+    throw new UsageError(`millrace ${command}: --priorities: ${(cause as Error).message}`)
   }
 }
 
@@ -133,9 +158,15 @@ export async function loadConsumers(command: string, file: string): Promise<Cons
     const { message = String(cause) } = (cause ?? {}) as Partial<Error>
     throw new UsageError(`millrace ${command}: cannot load ${file}: ${message}`, { cause })
   }
-  const consumers = Object.values(exports).filter(isConsumer)
+  const consumers = [...new Set(Object.values(exports).flatMap(consumersOf))]
   if (consumers.length === 0) throw new UsageError(`millrace ${command}: ${file} must export what defineConsumer made`)
   return consumers
+}
+
+/** A consumer, or those of a set; a plain list of consumers is none of ours. */
+function consumersOf(value: unknown): readonly Consumer[] {
+  if (!Array.isArray(value)) return isConsumer(value) ? [value] : []
+  return value.length > 0 && value.every((one) => isConsumer(one) && one.set) ? value : []
 }
 
 function isConsumer(value: unknown): value is Consumer {

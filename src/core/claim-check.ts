@@ -18,7 +18,7 @@ export interface PayloadStore {
     bytes: Uint8Array,
     options: { readonly retentionMs: number | undefined; readonly signal: AbortSignal },
   ): Promise<void>
-  /** @param options.maxBytes Longer ones need not be read: they are not what was put. @returns What was put; `undefined`: there is nothing under that key. */
+  /** An answer of another kind is a failure of the store. @param options.maxBytes Longer ones need not be read: they are not what was put. @returns What was put; `undefined`: there is nothing under that key. */
   get(
     key: string,
     options: { readonly maxBytes: number; readonly signal: AbortSignal },
@@ -84,11 +84,8 @@ export function claimCheck(options: ClaimCheckOptions): TwoWayCodec {
         event: { ...event, payload: { claimCheck: `sha256:${digest}:${bytes.length}` } },
         store: () =>
           inTurn(async () => {
-            try {
-              await store.put(digest, bytes, { retentionMs, signal: AbortSignal.timeout(putTimeoutMs) })
-            } catch (error) {
-              throw new PayloadStoreError('keep', type, error)
-            }
+            const signal = AbortSignal.timeout(putTimeoutMs)
+            await askStore('keep', type, signal, () => store.put(digest, bytes, { retentionMs, signal }))
           }),
       }
     },
@@ -109,8 +106,11 @@ async function fetchPayload(
 ): Promise<DecodedEvent | PayloadGoneError> {
   if (bytes > maxBytes)
     return new PayloadGoneError(event.type, digest, `it has ${bytes} bytes, and maxBytes is ${maxBytes}`)
-  const found = await store.get(digest, { maxBytes: bytes, signal }).catch((error: unknown) => {
-    throw new PayloadStoreError('fetch', event.type, error)
+  const found = await askStore('fetch', event.type, signal, async () => {
+    const answer = (await store.get(digest, { maxBytes: bytes, signal })) ?? undefined
+    // of another kind, as text or an ArrayBuffer, it may be the payload all the same
+    if (answer === undefined || answer instanceof Uint8Array) return answer
+    throw new TypeError('get of a store must answer a Uint8Array or undefined')
   })
   if (found === undefined) return new PayloadGoneError(event.type, digest, 'the store has none')
   if (found.length !== bytes || hash('sha256', found) !== digest)
@@ -120,6 +120,26 @@ async function fetchPayload(
   } catch {
     // what JSON.parse says would quote it
     return new PayloadGoneError(event.type, digest, 'what the store has is no JSON')
+  }
+}
+
+/** Bounds what a store of somebody's does: also where it throws at once, or ignores its signal. */
+async function askStore<T>(
+  verb: 'keep' | 'fetch',
+  type: string,
+  signal: AbortSignal,
+  work: () => Promise<T>,
+): Promise<T> {
+  const over = Promise.withResolvers<never>()
+  const stop = () => over.reject(signal.reason as Error)
+  signal.addEventListener('abort', stop)
+  try {
+    signal.throwIfAborted()
+    return await Promise.race([work(), over.promise])
+  } catch (error) {
+    throw new PayloadStoreError(verb, type, error)
+  } finally {
+    signal.removeEventListener('abort', stop)
   }
 }
 

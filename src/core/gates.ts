@@ -37,8 +37,19 @@ export const UNKNOWN_HOLD_MS = 100
 /** How soon who finds a probe under way asks again, in milliseconds. */
 export const PROBE_WAIT_MS = 1_000
 
-/** What of a circuit breaker the hash of all has: each field is one of these, a space, and the event type. */
+/** What of an open circuit breaker the hash of all has: each field is one of these, a space, and the event type. */
 export const BREAKER_FIELDS = ['opened', 'until', 'probe', 'held', 'last', 'error'] as const
+
+/**
+ * What the same hash has of event types whose failures are counted: `fails`, since when none has succeeded, as far as is known, and `worked`, when one was known to, in
+ * milliseconds since 1970. Both outlast an open breaker.
+ */
+export const OUTCOME_FIELDS = ['fails', 'worked'] as const
+
+/** Event types of which none is known to have succeeded since one failed. */
+export function failingTypes(fields: readonly (readonly [name: string, value: string])[]): readonly string[] {
+  return fields.flatMap(([name]) => (name.startsWith('fails ') ? [name.slice('fails '.length)] : []))
+}
 
 /** A circuit breaker that is open. */
 export interface OpenBreaker {

@@ -10,18 +10,20 @@ export type BlockerReason =
   | 'lost'
   /** It was made again, and has not got back yet what was set aside. */
   | 'healing'
-  /** Nobody registered it, and the janitor's user may not read its keys, so that nobody knows what it needs. */
+  /** Nobody registered it, and the janitor's user may not read its keys, or its name is no text: nobody knows what it needs. */
   | 'denied'
   /** Its registration says that entries stay for so long. */
   | 'retention'
   /** Not a group: an id that somebody keeps beside the stream, or that the janitor was given. */
   | 'floor'
+  /** Not a group of this stream: one of another stream has its dead letters here as well, and keeps them for longer. */
+  | 'letters'
   /** Not a group: no group is registered, and there is none. */
   | 'no-groups'
 
 /** Who keeps entries from being trimmed that are due to go. */
 export interface Blocker {
-  /** A group's name, or that of a floor; `''`: there is no group. */
+  /** A group's name, or that of a floor; of `letters` the stream and the group as JSON, `["orders","billing"]`; `''`: there is no group. */
   readonly name: string
   readonly reason: BlockerReason
   readonly isRegistered: boolean
@@ -34,6 +36,8 @@ export interface Blocker {
 /** What a janitor did to one stream in a run. With an archive it adds up: `archived + resumed = trimmed + gone + held`. */
 export interface JanitorStreamReport {
   readonly stream: string
+  /** The name of the set whose stream it is; left out for one of no set. */
+  readonly set?: string
   /** Whose dead letters the stream has; left out for one of events. */
   readonly deadLettersOf?: { readonly stream: string; readonly group: string }
   /** Entries that this run archived. */
@@ -52,6 +56,8 @@ export interface JanitorStreamReport {
   readonly trimmedAhead: number
   /** Ranges that were trimmed. */
   readonly ranges: number
+  /** The run came to the stream; false: its time was over before, so that nothing else here was measured. */
+  readonly reached: boolean
   /** Nothing more may go. */
   readonly drained: boolean
   /** Another janitor had the stream, so that nothing was done. No failure. */
@@ -76,11 +82,11 @@ export type OpenJanitorReport = { -readonly [Member in keyof JanitorStreamReport
 
 export function openJanitorReport(
   stream: string,
-  deadLettersOf?: JanitorStreamReport['deadLettersOf'],
+  of: Pick<JanitorStreamReport, 'set' | 'deadLettersOf'> = {},
 ): OpenJanitorReport {
   return {
     stream,
-    ...(deadLettersOf && { deadLettersOf }),
+    ...of,
     archived: 0,
     resumed: 0,
     trimmed: 0,
@@ -89,6 +95,7 @@ export function openJanitorReport(
     kept: 0,
     trimmedAhead: 0,
     ranges: 0,
+    reached: false,
     drained: false,
     busy: false,
     blockers: [],

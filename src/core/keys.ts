@@ -65,10 +65,34 @@ export function consumerKeys(stream: string, group: string, deadLetters?: string
   }
 }
 
+/** What stands for the streams of a set in the keys that they share: their names without the priority, which no stream of a set has. @param name The set's. */
+export function sharedStream(name: string): string {
+  return `${slotPrefix(name)}:`
+}
+
+/** A consumer's keys with those of flow control, which all streams of its set share: `{jobs}::work:breakers` and so on. */
+export function withGatesOfSet(keys: ConsumerKeys, set: string, group: string): ConsumerKeys {
+  const shared = consumerKeys(sharedStream(set), group)
+  return {
+    ...keys,
+    breakers: shared.breakers,
+    failures: (eventType) => shared.failures(eventType),
+    rate: (name) => shared.rate(name),
+    places: (name) => shared.places(name),
+  }
+}
+
 /** Whether a key is one of the consumer's own: its stream, what lies beside the group, a lease or a marker. */
 export function isKeyOfConsumer(keys: ConsumerKeys, key: string): boolean {
   const prefixes = [keys.slot(''), keys.marker(''), keys.failures(''), keys.rate(''), keys.places('')]
   return Object.values(keys as object).includes(key) || prefixes.some((own) => key.startsWith(own))
+}
+
+/** Whether a key is one of the stream's, whatever the group: of its delayed events, of its publishers, of its registry and janitor. */
+export function isKeyBesideStream(stream: string, key: string): boolean {
+  const { delayed } = delayKeys(stream)
+  const prefixes = ['published', 'aggregate', 'stream'].map((word) => publisherPrefix(stream, word))
+  return key === delayed || [`${delayed}:`, ...prefixes].some((own) => key.startsWith(own))
 }
 
 /** Whether a consumer's dead letters lie in another hash slot than the rest of its keys, which no cluster takes. */
@@ -147,7 +171,7 @@ export function keepingKeys(stream: string): KeepingKeys {
 }
 
 /** What a key begins with that publishers keep of one stream. */
-export function publisherPrefix(stream: string, word: string): string {
+function publisherPrefix(stream: string, word: string): string {
   const tag = hashTag(stream)
   const prefix = tag === stream ? slotPrefix(stream) : `{${tag}}`
   return `${prefix}::${word}:${ownName(stream, tag)}:`

@@ -53,6 +53,8 @@ export const PUBLISHER_NUMBER_OPTIONS = {
   retentionMs: { unit: 'ms', min: 1, max: MOST, hasFraction: true },
   maxEntryBytes: ENTRY_BYTES,
   deduplicateMs: { unit: 'ms', min: 1, max: LONGEST_WINDOW_MS },
+  maxBacklog: { unit: 'entries', min: 1, max: MOST },
+  maxWaitMs: { unit: 'ms', default: 60_000, min: 0, max: 86_400_000 },
 } as const satisfies Readonly<Record<string, NumberOptionRow>>
 
 /** @throws {TypeError | RangeError} Not a number as its row wants it. */

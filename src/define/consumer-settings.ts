@@ -2,7 +2,7 @@ import type { Backoff } from '../core/backoff.ts'
 import { MAX_DELAY_MS } from '../core/backoff.ts'
 import { parseEntryId } from '../core/entry.ts'
 import type { ConsumerKeys } from '../core/keys.ts'
-import { consumerKeys, hashSlot, isKeyOfConsumer } from '../core/keys.ts'
+import { consumerKeys, hashSlot, isKeyBesideStream, isKeyOfConsumer } from '../core/keys.ts'
 import {
   assertBoolean,
   assertInteger,
@@ -282,7 +282,7 @@ function checkStartAt(action: string, name: string, value: unknown): void {
 function checkDeadLetterStream(action: string, name: string, keys: ConsumerKeys, allowOtherSlot = false): void {
   const { stream } = keys
   assertText(action, 'deadLetters.stream', name)
-  if (name !== keys.deadLetters && isKeyOfConsumer(keys, name)) {
+  if (name !== keys.deadLetters && (isKeyOfConsumer(keys, name) || isKeyBesideStream(stream, name))) {
     throw wrongUseError(
       action,
       `deadLetters.stream must not be the stream itself or another key of the consumer, got ${quotedValue(name)}`,

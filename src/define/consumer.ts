@@ -21,6 +21,8 @@ import type { RouteOptions } from './route-options.ts'
 import { ROUTE_OPTION_NAMES, resolveRouteRules } from './route-options.ts'
 import type { BoundRoute, RouteBounds } from './route-settings.ts'
 import { resolveRouteSettings, routeBounds } from './route-settings.ts'
+import type { SetMembership, StreamSet } from './stream-set.ts'
+import { isStreamSet } from './stream-set.ts'
 
 /** Which stream and group, which handlers, and how to go about it. */
 export interface ConsumerOptions extends SettingOptions {
@@ -49,6 +51,12 @@ export interface ConsumerOptions extends SettingOptions {
   readonly delays?: DelayPromoter
 }
 
+/** As `ConsumerOptions`, for all streams of a set. */
+export interface ConsumerSetOptions extends Omit<ConsumerOptions, 'stream'> {
+  /** The streams, as `prioritized('jobs', ['high', 'low'])` says. */
+  readonly stream: StreamSet
+}
+
 /** What a consumer calls with its dead letters. */
 export type OnDeadLetter = (notice: DeadLetterNotice, context: { readonly signal: AbortSignal }) => unknown
 
@@ -68,7 +76,12 @@ export interface Consumer {
   readonly policies: readonly PolicyOnRoute[]
   readonly settings: ConsumerSettings
   readonly keys: ConsumerKeys
+  /** Left out where the stream is of no set. */
+  readonly set?: SetMembership
 }
+
+/** One consumer for each stream of a set, the highest priority first, which run together and are shown as one. */
+export type ConsumerSet = readonly Consumer[]
 
 /**
  * Binds an event type to the handler of one event: a plain function, or one that Middy wraps.
@@ -100,12 +113,26 @@ export function on<Definition extends EventDefinition>(
 }
 
 /**
+ * Binds the streams of a set and a group of each to routes: makes one consumer a stream, with these settings, which run together.
+ *
+ * @throws {TypeError | RangeError} As below; also what cannot hold for several streams.
+ */
+export function defineConsumer(options: ConsumerSetOptions): ConsumerSet
+/**
  * Binds a stream and a group to routes.
  *
  * @throws {TypeError | RangeError} A bad option, an unknown one, or two that do not go together; the message names the rule and the values.
  */
-export function defineConsumer(options: ConsumerOptions): Consumer {
+export function defineConsumer(options: ConsumerOptions): Consumer
+export function defineConsumer(options: ConsumerOptions | ConsumerSetOptions): Consumer | ConsumerSet {
   assertObject('define consumer', 'options', options)
+  const set = options.stream
+  return isStreamSet(set)
+    ? set.consumers(options as ConsumerSetOptions, defineOne)
+    : defineOne(options as ConsumerOptions)
+}
+
+function defineOne(options: ConsumerOptions, set?: SetMembership): Consumer {
   const { stream, group, routes, codec = envelopeCodec, onDeadLetter, filter, use, delays, ...rest } = options
   const action = `define consumer ${quotedValue(group)} on stream ${quotedValue(stream)}`
   assertText(action, 'stream', stream)
@@ -133,7 +160,8 @@ export function defineConsumer(options: ConsumerOptions): Consumer {
   const own = checkPolicies(action, use)
   const byType = routesByType(action, routes, settings)
   const bound = boundPolicies(own, byType)
-  const keys = resolveConsumerKeys(action, stream, group, rest.deadLetters)
+  const ownKeys = resolveConsumerKeys(action, stream, group, rest.deadLetters)
+  const keys = set ? set.shareGates(ownKeys, group) : ownKeys
   return Object.freeze({
     stream,
     group,
@@ -147,6 +175,7 @@ export function defineConsumer(options: ConsumerOptions): Consumer {
     keys,
     routes: wrapRoutes(own, byType),
     routeBounds: routeBounds(byType),
+    ...(set && { set }),
   })
 }
 

@@ -12,7 +12,8 @@ export interface ObservedGroup {
 /** One invocation of a poller or claimer. The same object in every event about it. */
 export interface ObservedInvocation {
   readonly action: 'poll' | 'claim'
-  readonly consumers: readonly ObservedGroup[]
+  /** `set`: the name of the set that the stream is of; left out where it is of none. */
+  readonly consumers: readonly (ObservedGroup & { readonly set?: string })[]
   /** Lambda's context; empty outside Lambda. */
   readonly context: Partial<LambdaContext>
 }
@@ -27,6 +28,8 @@ export interface ObservedDelivery {
   readonly entryId: string
   readonly eventId: string
   readonly deliveryCount: number
+  /** The event's version as it was published, before it was lifted. */
+  readonly version?: number | undefined
   /** Milliseconds between the entry's id and the call; `undefined` for an id of the future. */
   readonly ageMs: number | undefined
   /** W3C trace context of whoever published it. */

@@ -30,6 +30,8 @@ interface Line {
 interface Graph {
   readonly title: string
   readonly lines: readonly Line[]
+  /** Of metrics that are known by their dimensions only once they are written. */
+  readonly search?: string | undefined
   readonly limit?: { readonly value: number; readonly label: string; readonly right?: boolean }
 }
 
@@ -68,6 +70,8 @@ interface LineRow {
 interface GraphRow {
   readonly title: string
   readonly lines: readonly LineRow[]
+  /** The metric of that name is drawn by the values of that further dimension. */
+  readonly by?: { readonly name: string; readonly dimension: string }
   /** The alarm's option whose limit is drawn. */
   readonly limit?: { readonly option: 'maxLag' | 'oldestPendingMs'; readonly label: string; readonly right?: boolean }
 }
@@ -92,10 +96,12 @@ const GRAPHS: readonly GraphRow[] = [
     limit: { option: 'maxLag', label: 'Lag alarm' },
   },
   {
-    title: 'Latency: from publishing to acknowledgement (ms), and time since the last success (ms)',
+    title:
+      'Latency: from publishing to acknowledgement, from handler to acknowledgement, and time since the last success (ms)',
     lines: [
       { name: 'PublishToAckAge', statistic: 'p50' },
       { name: 'PublishToAckAge', statistic: 'p99' },
+      { name: 'AckLatency', statistic: 'p99' },
       { name: 'TimeSinceLastSuccess', statistic: 'Maximum', right: true },
     ],
   },
@@ -128,6 +134,19 @@ const GRAPHS: readonly GraphRow[] = [
     lines: sums('RetriedEventCount', 'ReleasedEventCount', 'SupersededEventCount', 'ThrottledEventCount'),
   },
   {
+    title: 'Redelivered: handler calls of an entry’s second delivery and later, how they end, and which delivery it is',
+    lines: [
+      ...sums('RedeliveredInvokedEventCount', 'RedeliveredFailedInvokeEventCount', 'RedeliveredDeletedEventCount'),
+      { name: 'DeliveryCount', statistic: 'p99', right: true },
+      { name: 'DeliveryCount', statistic: 'Maximum', right: true },
+    ],
+  },
+  {
+    title: 'Errors: failures of handlers by the name of the error',
+    lines: [],
+    by: { name: 'FailedInvokeEventCount', dimension: 'ErrorName' },
+  },
+  {
     title: 'Dead letters: new, refused, and kept',
     lines: [
       ...sums('OnFailureDestinationDeliveredEventCount', 'OnFailureDestinationDeliveryErrorCount'),
@@ -146,12 +165,28 @@ const GRAPHS: readonly GraphRow[] = [
 
 function graphsOf(subject: DashboardSubject): Graph[] {
   const { alarms } = subject
-  return GRAPHS.map(({ title, lines, limit }) => {
-    const graph = { title, lines: lines.flatMap((row) => linesOf(subject, row)) }
+  return GRAPHS.map(({ title, lines, by, limit }) => {
+    const graph = { title, lines: lines.flatMap((row) => linesOf(subject, row)), search: by && searchOf(subject, by) }
     if (!limit || !alarms) return graph
     const { option, ...drawn } = limit
     return { ...graph, limit: { value: alarms[option], ...drawn } }
   })
+}
+
+/** What a search may quote. */
+const PLAIN = /^[\w.:{}/-]+$/
+
+/** Names that a search cannot quote, and a service that only CloudFormation knows, are left out of it. */
+function searchOf(
+  { service, stream, group }: DashboardSubject,
+  { name, dimension }: NonNullable<GraphRow['by']>,
+): string {
+  const named = { MetricName: name, service, EventSource: stream, ConsumerGroup: group }
+  const terms = Object.entries(named).flatMap(([key, value]) =>
+    typeof value === 'string' && PLAIN.test(value) ? `${key}="${value}"` : [],
+  )
+  const schema = `{Millrace,service,EventSource,ConsumerGroup,${dimension}}`
+  return `SEARCH('${[schema, ...terms].join(' ')}', 'Sum', ${PERIOD_SECONDS})`
 }
 
 function linesOf(subject: DashboardSubject, { name, statistic = 'Sum', right = false, of }: LineRow): readonly Line[] {
@@ -179,7 +214,7 @@ function alarmWidget(subject: DashboardSubject, alarmArns: readonly unknown[]): 
   }
 }
 
-function graphWidget({ title, lines, limit }: Graph, at: number, top: number): object {
+function graphWidget({ title, lines, search, limit }: Graph, at: number, top: number): object {
   return {
     type: 'metric',
     x: (at % 2) * GRAPH.width,
@@ -190,7 +225,7 @@ function graphWidget({ title, lines, limit }: Graph, at: number, top: number): o
       view: 'timeSeries',
       region: { Ref: 'AWS::Region' },
       period: PERIOD_SECONDS,
-      metrics: lines.map(asMetric),
+      metrics: [...lines.map(asMetric), ...(search === undefined ? [] : [[{ expression: search }]])],
       yAxis: { left: { min: 0 }, right: { min: 0 } },
       ...(limit && { annotations: { horizontal: [annotationOf(limit)] } }),
     },

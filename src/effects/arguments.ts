@@ -1,5 +1,5 @@
 import type { ConsumerKeys } from '../core/keys.ts'
-import { delayKeys, hashSlot, isKeyOfConsumer, publisherPrefix } from '../core/keys.ts'
+import { hashSlot, isKeyBesideStream, isKeyOfConsumer } from '../core/keys.ts'
 import { assertInteger, assertText, wrongUseError } from '../core/options.ts'
 import type { JoinedCommand } from '../core/outcome.ts'
 import { quotedValue } from '../errors.ts'
@@ -18,17 +18,10 @@ export function checkKey(action: string, keys: ConsumerKeys, key: unknown): void
   if (isOwnKey(keys, key as string)) throw wrongUseError(action, "its key must not be one of the consumer's own")
 }
 
-/** What a promise hangs on: the stream, what has the group's name before it, delayed events, and markers of what was published. */
+/** What a promise hangs on: the stream, what has the group's name before it, and what lies beside the stream. */
 function isOwnKey(keys: ConsumerKeys, key: string): boolean {
   const ofGroup = keys.due.slice(0, -'due'.length)
-  const { delayed } = delayKeys(keys.stream)
-  const isOfName = isKeyOfConsumer(keys, key) || key === delayed
-  return (
-    isOfName ||
-    [ofGroup, `${delayed}:`, ...['published', 'aggregate'].map((word) => publisherPrefix(keys.stream, word))].some(
-      (own) => key.startsWith(own),
-    )
-  )
+  return isKeyOfConsumer(keys, key) || key.startsWith(ofGroup) || isKeyBesideStream(keys.stream, key)
 }
 
 /** @param mayBeEmpty Default false. @throws {TypeError} No text of whole characters. */

@@ -5,7 +5,7 @@ import type { Publisher } from '../publish/publisher.ts'
 /** What an event that is published as an effect says beside its payload. It cannot be delayed. */
 export type EffectPublishOptions = Pick<
   PublishOptions,
-  'aggregateType' | 'aggregateId' | 'tenantId' | 'occurredAt' | 'traceparent' | 'attributes'
+  'aggregateType' | 'aggregateId' | 'tenantId' | 'occurredAt' | 'traceparent' | 'attributes' | 'priority'
 > & {
   /** Default: `<idempotencyKey>:<n>`, of the n-th event that the call publishes: the same each time the handler is called. */
   readonly eventId?: string

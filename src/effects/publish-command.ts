@@ -10,7 +10,16 @@ import { checkPublication } from '../publish/publication.ts'
 import { settingsOf } from '../publish/publishing.ts'
 import { checkStream } from './arguments.ts'
 
-const OPTIONS = ['eventId', 'aggregateType', 'aggregateId', 'tenantId', 'occurredAt', 'traceparent', 'attributes']
+const OPTIONS = [
+  'eventId',
+  'aggregateType',
+  'aggregateId',
+  'tenantId',
+  'occurredAt',
+  'traceparent',
+  'attributes',
+  'priority',
+]
 
 /**
  * The command that appends an event as its publisher would. By age it says for how long an entry is kept, and the script by which id that is.
@@ -44,17 +53,17 @@ export function publishCommand(
       'its publisher must have no deduplicateMs: an effect takes place once, and leaves no marker',
     )
   assertKnownOptions(action, options, OPTIONS)
-  checkStream(action, keys, settings.stream)
   for (const [name, text] of Object.entries(options))
     if (typeof text === 'string' && !text.isWellFormed())
       throw wrongUseError(action, `${name} must be text of whole characters`)
-  const draft = checkPublication(action, [event, payload, options], undefined)
+  const draft = checkPublication(action, [event, payload, options], settings)
+  checkStream(action, keys, draft.stream)
   const uploads: Upload[] = []
   const encoded = encodeEvent(action, settings, { ...draft, eventId: options.eventId ?? eventId }, uploads)
   if (encoded instanceof Promise)
     throw wrongUseError(action, 'its schema must answer at once: validate before, or publish without effects')
   uploads.forEach(keep)
-  return ['XADD', settings.stream, ...trimArguments(settings.trim), '*', ...encoded.flat()]
+  return ['XADD', draft.stream, ...trimArguments(settings.trim), '*', ...encoded.flat()]
 }
 
 function trimArguments(trim: StreamTrim): readonly (string | number)[] {

@@ -5,6 +5,7 @@ import type { DelayedEntries, Delaying } from './delays.ts'
 import type { Group, GroupAddress } from './group.ts'
 import type { Keeping } from './keeping.ts'
 import type { Pausing } from './pausing.ts'
+import type { MeasureUndone } from './undone.ts'
 
 /** How a stream is bounded. */
 export type StreamTrim =
@@ -23,6 +24,8 @@ export interface WakeFlag {
 export interface OnceWithin {
   readonly eventId: string
   readonly windowMs: number
+  /** Whose markers say that it was: a stream's, or a set's. Default: the stream that it goes into. */
+  readonly markersOf?: string | undefined
 }
 
 /** What became of entries and flags, in order. */
@@ -77,6 +80,8 @@ export interface Connection {
   readonly delaying?: Delaying
   /** Left out by connections to servers: see `keepingOf`. */
   readonly keeping?: Keeping
+  /** Left out by connections to servers: see `createUndoneMeasure`. */
+  readonly undone?: MeasureUndone
   /** @throws {TypeError} A policy of the consumer needs what is not there. Left out: all is there, or the server refuses it. */
   assertServes?(action: string, consumer: GroupAddress): void
   /** Lets go of the sockets. */

@@ -28,9 +28,16 @@ export interface PromotedPage {
 export interface Delaying {
   /**
    * @param nonce Of this call: sent again it answers the same, and cancels nothing that was published meanwhile.
+   * @param markersOf As `OnceWithin` has it. Default: the stream.
    * @param before Of calls of the same caller whose answers were lost: if it was one of them, this answers `cancelled` too.
    */
-  cancel(stream: string, eventId: string, nonce: string, before?: readonly string[]): Promise<CancelAnswer>
+  cancel(
+    stream: string,
+    eventId: string,
+    nonce: string,
+    before?: readonly string[],
+    markersOf?: string,
+  ): Promise<CancelAnswer>
   /** Promotes a page of what is due, in due order. */
   promote(stream: string): Promise<PromotedPage>
 }

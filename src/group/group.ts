@@ -6,7 +6,6 @@ import type { Pauses } from '../core/pauses.ts'
 import type { PlainReply } from '../core/plain-reply.ts'
 import type { Backlog } from '../report.ts'
 import type { ClaimedEntry, Delivery, HeldEntry } from './delivery.ts'
-import type { Ordering } from './ordering.ts'
 import type { RedisCall } from './redis/sender.ts'
 
 /**
@@ -51,9 +50,6 @@ export interface Group {
    * what was read under its name all the same is its new holder's to release.
    */
   settleAndRead(slot: Slot, settlements: readonly Settlement[], request: ReadRequest): Promise<ReadResult>
-
-  /** The same group, keeping order: left out by an adapter that is smaller without, whose policy brings it along. */
-  inOrder?(ordering: Ordering): Group
 
   /** What reads new entries when they come; left out by an adapter that is smaller without it, whose listening poller brings it along. */
   openWaiter?(): EntryWaiter
@@ -385,6 +381,15 @@ interface LimitedCondition {
   readonly after?: string | undefined
 }
 
+/** How a group on Redis takes what is set aside. */
+export interface TakeScripts {
+  readonly plain: ScriptQuestion['script']
+  /** The same where there are guards. */
+  readonly guarded: ScriptQuestion['script']
+  /** What says a condition. */
+  readonly argumentOf: (condition: string | LimitedCondition) => string
+}
+
 /** What of what is set aside is taken. */
 export interface TakeDueRequest {
   /** How many entries at most. */
@@ -397,6 +402,8 @@ export interface TakeDueRequest {
   readonly till: number | undefined
   /** Conditions that hold by now; of some only the next entries that wait for them. */
   readonly conditions: readonly (string | LimitedCondition)[]
+  /** Those that take some of a condition; by default all of each is taken. */
+  readonly scripts?: TakeScripts | undefined
   /** Entries that have one of those values in a field of that name wait until they are no longer among them. */
   readonly unless?: StartClaimedBounds['unless']
   /** Inspected by the server in the same step. Default: none. */

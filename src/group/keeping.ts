@@ -54,14 +54,23 @@ export interface KeepingStep {
   readonly trimmed: number
   /** Entries in the stream after it. */
   readonly length: number
-  /** Entries that were ever added; `undefined` before Redis 7.0. */
-  readonly added: number | undefined
   /** Entries that left the stream before a registered group had done them, and that no step had seen before. */
   readonly trimmedAhead: number
-  /** Who keeps what is due to go; only where a step says that nothing more may go. */
+  /** Who keeps what is due to go; only where a step says that nothing more may go, or that its range is held. */
   readonly blockers: readonly Blocker[]
   /** Groups that there are, that nobody registered, and that are not ignored. */
   readonly unregistered: readonly string[]
+}
+
+/** A floor by age: entries stay for so many milliseconds; `undefined`: for ever. */
+export function ageFloor(ms: number | undefined): string {
+  return ms === undefined ? 'age' : `age ${ms}`
+}
+
+/** The age of a floor in milliseconds, without an end where it is for ever; `undefined` where the floor is no age. */
+export function readAgeFloor(text: string): number | undefined {
+  const [, ms = 'Infinity'] = /^age(?: (\d+))?$/.exec(text) ?? [undefined, '']
+  return ms === '' ? undefined : Number(ms)
 }
 
 /** A registry, and what trims a stream by it. Each method is one step on the server. */
@@ -70,7 +79,7 @@ export interface Keeping {
   registered(stream: string): Promise<ReadonlyMap<string, string>>
   /** Registers groups, or, where a text is `undefined`, takes them off. */
   register(stream: string, groups: Readonly<Record<string, string | undefined>>): Promise<void>
-  /** Sets floors, or, where an id is `undefined`, takes them off. */
+  /** Sets floors, or, where a text is `undefined`, takes them off: the id from which on entries stay, or the age below which they do, as `ageFloor` writes it. */
   keepFrom(stream: string, floors: Readonly<Record<string, string | undefined>>): Promise<void>
   /** Takes the lease, and the next range in hand; without an archive it is trimmed in the same step. */
   plan(stream: string, request: KeepingRequest): Promise<KeepingStep>

@@ -1,5 +1,6 @@
 import type { Entry } from '../core/entry.ts'
 import type { ConsumerKeys } from '../core/keys.ts'
+import type { Group } from './group.ts'
 
 /** How a group keeps the order of its keys. */
 export interface Ordering {
@@ -38,6 +39,12 @@ export interface OrderListener {
   stored(entryId: string, isDone: boolean): void
   /** That what is due is taken now, once what is done is settled. */
   taking(): void
+}
+
+/** What a connection may give beside a group. */
+export interface OrderableGroup {
+  /** The same group, keeping order. Left out by groups on Redis: the policy brings along what keeps it there. */
+  inOrder?(ordering: Ordering): Group
 }
 
 /** A group that keeps order. */

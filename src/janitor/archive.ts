@@ -20,7 +20,7 @@ export interface ArchiveRange {
   readonly isRepeated: boolean
 }
 
-/** Where entries go before they are trimmed: `s3Archive` of `millrace/archive-s3`, or a function of your own. The range is trimmed once it resolves. */
+/** Where entries go before they are trimmed: `s3Archive` of `millrace/s3`, or a function of your own. The range is trimmed once it resolves. */
 export type Archive = (range: ArchiveRange, context: { readonly signal: AbortSignal }) => Promise<unknown>
 
 /** The name of a range's object, as in `orders/1700000000000-0_1700000000999-3.ndjson.gz`. What is special in a stream's name is written as in a URL. */

@@ -1,6 +1,7 @@
 import { assertObject, wrongUseError } from '../core/options.ts'
-import type { JanitorStream } from './janitor-options.ts'
-import { checkJanitorStreams } from './janitor-options.ts'
+import { quotedValue } from '../errors.ts'
+import type { JanitorStream, TendedStream } from './janitor-options.ts'
+import { checkJanitorStreams, checkTendedStreams } from './janitor-options.ts'
 
 /** Where a deployment says what its streams are trimmed by, and who their groups are: JSON, an array with one object a stream, `{ stream, maxLength, groups, … }`. */
 export const JANITOR_VARIABLE = 'MILLRACE_JANITOR'
@@ -8,22 +9,32 @@ export const JANITOR_VARIABLE = 'MILLRACE_JANITOR'
 /**
  * The streams of a janitor with what its deployment sets: the template has the last word, and its groups join those of the code.
  *
- * @throws {TypeError | RangeError} The variable is not JSON of that form, or a value is out of range.
+ * @throws {TypeError | RangeError} The variable is not JSON of that form, or names a stream that the code does not, or a value is out of range.
  */
-export function deployedStreams(streams: readonly JanitorStream[], env: NodeJS.ProcessEnv): readonly JanitorStream[] {
+export function deployedStreams(streams: readonly TendedStream[], env: NodeJS.ProcessEnv): readonly TendedStream[] {
   const json = env[JANITOR_VARIABLE]
   if (!json) return streams
   const action = `read ${JANITOR_VARIABLE}`
   const deployed = parse(action, json)
+  const unknown = deployed.find(
+    ({ stream }) => !streams.some((given) => given.stream === stream || given.set === stream),
+  )
+  if (unknown)
+    throw wrongUseError(
+      action,
+      `its streams must be among those of createJanitor(), which alone are trimmed, got ${quotedValue(unknown.stream)}`,
+    )
   const merged = streams.map((given) => {
-    const { groups, ...limits } = deployed.find(({ stream }) => stream === given.stream) ?? {}
+    // what is said of a set holds for each of its streams, unless that has its own
+    const own = deployed.find(({ stream }) => stream === given.stream)
+    const { groups, stream: _stream, ...limits } = own ?? deployed.find(({ stream }) => stream === given.set) ?? {}
     if (!groups) return { ...given, ...limits }
     return { ...given, ...limits, groups: { ...given.groups, ...groups } }
   })
-  return checkJanitorStreams(action, merged)
+  return checkTendedStreams(action, merged)
 }
 
-function parse(action: string, json: string): readonly JanitorStream[] {
+function parse(action: string, json: string): readonly Partial<TendedStream>[] {
   let parsed: unknown
   try {
     parsed = JSON.parse(json)

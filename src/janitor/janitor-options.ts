@@ -19,6 +19,8 @@ import { resolveConsumerKeys } from '../define/consumer-settings.ts'
 import type { LambdaContext } from '../define/handler.ts'
 import type { Observer } from '../define/observe.ts'
 import { resolveObservers } from '../define/observers.ts'
+import type { StreamSet } from '../define/stream-set.ts'
+import { isStreamSet } from '../define/stream-set.ts'
 import { quotedValue } from '../errors.ts'
 import type { Connection } from '../group/connection.ts'
 import { assertConnection } from '../group/connection.ts'
@@ -26,8 +28,8 @@ import type { Archive } from './archive.ts'
 
 /** A stream that a janitor trims, and by what. Without `maxLength`, `retentionMs` and `beforeId`, everything goes that all groups have done; with several, an entry goes that exceeds one of them. */
 export interface JanitorStream {
-  /** The stream's key. */
-  readonly stream: string
+  /** The stream's key, or a set of streams as from `prioritized`: what is said holds for each of them. */
+  readonly stream: string | StreamSet
   /** Entries that stay, 0 or more: what is beyond them goes, the oldest first. Default: no limit. */
   readonly maxLength?: number
   /** Milliseconds that entries stay, 1 or more: older ones go. Default: no limit. */
@@ -45,6 +47,13 @@ export interface JanitorStream {
   readonly ignoreGroups?: readonly string[]
   /** Where this stream's entries go, `false`: nowhere. Default: the janitor's archive. */
   readonly archive?: Archive | false
+}
+
+/** A stream that is tended by itself: of a set each one is. */
+export interface TendedStream extends Omit<JanitorStream, 'stream'> {
+  readonly stream: string
+  /** The name of its set. */
+  readonly set?: string
 }
 
 /** Where a janitor finds its server and its archive. */
@@ -121,26 +130,46 @@ export function checkJanitorOptions(action: string, options: JanitorRunOptions, 
     throw wrongUseError(action, `signal must be an AbortSignal, got ${typeof signal}`)
 }
 
-/** @throws {TypeError | RangeError} No stream, one that is named twice, or a bad option. */
+/** @returns Each stream by itself. @throws {TypeError | RangeError} No stream, one that is named twice, or a bad option. */
 export function checkJanitorStreams(
   action: string,
   given: JanitorStream | readonly JanitorStream[],
-): readonly JanitorStream[] {
+): readonly TendedStream[] {
   const streams = (Array.isArray(given) ? given : [given]) as readonly JanitorStream[]
+  for (const one of streams) assertObject(action, 'every stream', one)
+  return checkTendedStreams(
+    action,
+    streams.flatMap((one) => membersOf(action, one)),
+  )
+}
+
+/** The same of what was checked once, and has been changed. */
+export function checkTendedStreams(action: string, streams: readonly TendedStream[]): readonly TendedStream[] {
   if (streams.length === 0) throw wrongUseError(action, 'there must be at least one stream')
   const seen = new Set<string>()
-  for (const one of streams) {
-    assertObject(action, 'every stream', one)
+  for (const { set, ...one } of streams) {
     assertText(action, 'stream', one.stream)
     if (seen.has(one.stream))
       throw wrongUseError(action, `stream ${quotedValue(one.stream)} must appear once, got it twice`)
     seen.add(one.stream)
     checkStream(`${action} of stream ${quotedValue(one.stream)}`, one)
+    if (set !== undefined && (one.beforeId ?? one.keepFrom) !== undefined)
+      throw wrongUseError(
+        `${action} of the streams of ${quotedValue(set)}`,
+        'beforeId and keepFrom must be of one stream, since an entry id is: give each stream by its key',
+      )
   }
   return streams
 }
 
-function checkStream(action: string, given: JanitorStream): void {
+function membersOf(action: string, given: JanitorStream): readonly TendedStream[] {
+  const { stream, ...rest } = given
+  assertKnownKeys(action, given, STREAM_NAMES)
+  if (!isStreamSet(stream)) return [{ ...rest, stream }]
+  return stream.streams.map((one) => ({ ...rest, stream: one, set: stream.name }))
+}
+
+function checkStream(action: string, given: TendedStream): void {
   assertKnownKeys(action, given, STREAM_NAMES)
   const { stream, maxLength, retentionMs, beforeId, keepFrom, groups, ignoreGroups, archive } = given
   assertKeys(action, stream)
@@ -158,7 +187,7 @@ function checkIgnored(action: string, ignoreGroups: readonly string[], groups: J
     throw wrongUseError(action, `ignoreGroups must be an array, got ${typeof ignoreGroups}`)
   for (const group of ignoreGroups) {
     assertText(action, 'each of ignoreGroups', group)
-    if (group in groups)
+    if (Object.hasOwn(groups, group))
       throw wrongUseError(action, `group ${quotedValue(group)} must not be in both groups and ignoreGroups`)
   }
 }

@@ -2,26 +2,25 @@ import { systemClock } from '../clock.ts'
 import { MAX_DELAY_MS } from '../core/backoff.ts'
 import type { JanitorReport, JanitorStreamReport } from '../core/janitor-report.ts'
 import { openJanitorReport, sumJanitorReports } from '../core/janitor-report.ts'
-import { consumerKeys } from '../core/keys.ts'
-import type { GroupRegistration } from '../core/registration.ts'
-import { encodeRegistration, parseRegistration } from '../core/registration.ts'
 import { resolveObservers } from '../define/observers.ts'
-import type { Keeping } from '../group/keeping.ts'
 import { keepingOf } from '../group/redis/keeping.ts'
 import type { ScheduledHandler } from '../run/scheduled.ts'
 import { createHandler } from '../run/scheduled.ts'
+import type { Archive } from './archive.ts'
 import { deployedStreams } from './deployed-streams.ts'
 import type { JanitorFailure } from './janitor-failed-error.ts'
 import { JanitorFailedError } from './janitor-failed-error.ts'
-import type { JanitorOptions, JanitorRunOptions, JanitorStream } from './janitor-options.ts'
+import type { JanitorOptions, JanitorRunOptions, JanitorStream, TendedStream } from './janitor-options.ts'
 import {
   checkJanitorOptions,
   checkJanitorStreams,
   JANITOR_OPTION_NAMES,
   resolveRangeLimits,
 } from './janitor-options.ts'
+import type { RegistryTexts } from './registry.ts'
+import { lettersOf, registerChanged } from './registry.ts'
 import type { TrimSurroundings, TrimTarget } from './trim-stream.ts'
-import { trimStream } from './trim-stream.ts'
+import { Trimming, timeLeftMs } from './trim-stream.ts'
 
 /** No call waits for an answer in the last moments, so that the run can still fail with its report. */
 const ANSWER_MARGIN_MS = 50
@@ -60,16 +59,14 @@ export async function runJanitor(
   return runStreams(checkJanitorStreams(action, streams), options)
 }
 
-/** One stream after the other, then their dead letters; the trouble of one does not stop the others. */
-async function runStreams(streams: readonly JanitorStream[], options: JanitorRunOptions): Promise<JanitorReport> {
+async function runStreams(streams: readonly TendedStream[], options: JanitorRunOptions): Promise<JanitorReport> {
   const { clock = systemClock, context, redis, signal } = options
   const started = clock.monotonic()
   const limitMs = Math.min(options.remainingMs ?? context?.getRemainingTimeInMillis?.() ?? 60_000, MAX_DELAY_MS)
   const remainingMs = () => started + limitMs - clock.monotonic()
   const keeping = keepingOf('run janitor', redis, () => remainingMs() - ANSWER_MARGIN_MS)
   const run = new JanitorRun({ keeping, limits: resolveRangeLimits(options), clock, remainingMs, signal })
-  for (const stream of streams) await run.tend(stream, stream.archive ?? options.archive)
-  await run.tendDeadLetters()
+  await run.tend(streams, options.archive)
   const report = sumJanitorReports(run.reports, clock.monotonic() - started)
   const error = run.failures.length > 0 ? new JanitorFailedError(run.failures, report) : undefined
   // a copy: an observer changes nothing
@@ -79,90 +76,91 @@ async function runStreams(streams: readonly JanitorStream[], options: JanitorRun
   return report
 }
 
-/** What is registered of a stream: texts by group. */
+/** What is registered of a stream. */
 interface Registry {
   readonly stream: string
   readonly archive: TrimTarget['archive']
-  readonly registered: ReadonlyMap<string, string>
+  readonly registered: RegistryTexts
 }
 
 class JanitorRun {
-  readonly reports: JanitorStreamReport[] = []
   readonly failures: JanitorFailure[] = []
   readonly #surroundings: TrimSurroundings
-  readonly #registries: Registry[] = []
-  #tended = 0
+  readonly #trimmings: Trimming[] = []
 
   constructor(surroundings: TrimSurroundings) {
     this.#surroundings = surroundings
   }
 
-  async tend(given: JanitorStream, archive: TrimTarget['archive'] | false): Promise<void> {
-    const { stream, maxLength, retentionMs, beforeId, keepFrom, groups = {}, ignoreGroups = [] } = given
-    const { keeping } = this.#surroundings
-    const ends = archive === false ? undefined : archive
-    const register = async () => {
-      this.#registries.push({ stream, archive: ends, registered: await registerChanged(keeping, stream, groups) })
+  get reports(): readonly JanitorStreamReport[] {
+    return this.#trimmings.map(({ report }) => report)
+  }
+
+  /** Trims streams and their dead letters in turns; the trouble of one does not stop the others. */
+  async tend(streams: readonly TendedStream[], archive: Archive | undefined): Promise<void> {
+    const registries: Registry[] = []
+    for (const one of streams) {
+      const ends = (one.archive ?? archive) || undefined
+      const trimming = this.#add({ ...eventStream(one), archive: ends })
+      await this.#attempt(trimming, async () => {
+        const registered = await registerChanged(this.#surroundings.keeping, one.stream, one.groups ?? {})
+        registries.push({ stream: one.stream, archive: ends, registered })
+        trimming.know(registered)
+      })
     }
-    this.#tended++
-    await this.#trim(
-      {
-        stream,
-        maxLength,
-        retentionMs,
-        beforeId,
-        keepFrom,
-        needsGroups: true,
-        ignored: ignoreGroups,
-        archive: ends,
-        report: openJanitorReport(stream),
-      },
-      register,
-    )
+    // groups of a registry that could not be read may share the letters of others, and keep them for longer
+    if (registries.length === streams.length) for (const target of deadLetterStreams(registries)) this.#add(target)
+    await this.#takeTurns()
   }
 
-  /** Not where a registry could not be read: its groups may share the letters of others, and keep them for longer. */
-  async tendDeadLetters(): Promise<void> {
-    if (this.#registries.length < this.#tended) return
-    for (const letters of deadLetterStreams(this.#registries)) await this.#trim(letters)
+  #add(target: TrimTarget): Trimming {
+    const trimming = new Trimming(target, this.#surroundings)
+    this.#trimmings.push(trimming)
+    return trimming
   }
 
-  async #trim(target: TrimTarget, prepare?: () => Promise<void>): Promise<void> {
+  /**
+   * Each has its share of the time that is left, one range at least; what they leave is shared again. Who comes first is drawn by lot: an archive that does not answer takes the
+   * time of those behind it, and these are others in the next run.
+   */
+  async #takeTurns(): Promise<void> {
+    const { clock, signal } = this.#surroundings
+    const first = Math.floor(Math.random() * this.#trimmings.length)
+    let waiting = [...this.#trimmings.slice(first), ...this.#trimmings.slice(0, first)]
+    while (waiting.some(({ isOver }) => !isOver)) {
+      waiting = waiting.filter(({ isOver }) => !isOver)
+      for (const [n, trimming] of waiting.entries()) {
+        const leftMs = timeLeftMs(this.#surroundings)
+        if (leftMs <= 0 || signal?.aborted) return
+        const until = clock.monotonic() + leftMs / (waiting.length - n)
+        await this.#attempt(trimming, () => trimming.turn(until))
+      }
+    }
+  }
+
+  async #attempt(trimming: Trimming, work: () => Promise<void>): Promise<void> {
     const { clock } = this.#surroundings
-    const { stream, report } = target
     const started = clock.monotonic()
-    this.reports.push(report)
     try {
-      await prepare?.()
-      await trimStream(target, this.#surroundings)
-    } catch (error) {
-      this.failures.push({ stream, error: error as Error })
+      await work()
+    } catch (thrown) {
+      const error = thrown instanceof Error ? thrown : new Error(String(thrown))
+      this.failures.push({ stream: trimming.report.stream, error })
+      trimming.isOver = true
     }
-    report.durationMs = Math.round(clock.monotonic() - started)
+    trimming.report.durationMs += Math.round(clock.monotonic() - started)
   }
 }
 
-/** Registers what is not registered as it is given. @returns The registry's texts by group. */
-async function registerChanged(
-  keeping: Keeping,
-  stream: string,
-  groups: Readonly<Record<string, GroupRegistration>>,
-): Promise<ReadonlyMap<string, string>> {
-  const known = await keeping.registered(stream)
-  const texts = Object.entries(groups).map(([group, given]) => [group, encodeRegistration(given)] as const)
-  const changed = texts.filter(([group, text]) => known.get(group) !== text)
-  if (changed.length > 0) await keeping.register(stream, Object.fromEntries(changed))
-  return new Map([...known, ...changed])
+function eventStream({ stream, set, maxLength, retentionMs, beforeId, keepFrom, ignoreGroups = [] }: TendedStream) {
+  const report = openJanitorReport(stream, set === undefined ? {} : { set })
+  return { stream, maxLength, retentionMs, beforeId, keepFrom, needsGroups: true, ignored: ignoreGroups, report }
 }
 
-/** The dead-letter streams whose letters are not kept for ever. Of groups that share one, of whatever streams, the longest time holds, and the archive of the first. */
+/** The dead-letter streams whose letters are not kept for ever. Of groups that share one, of whatever streams, the longest time holds, and the archive of the first that has one. */
 function deadLetterStreams(registries: readonly Registry[]): readonly TrimTarget[] {
   const groups = registries.flatMap(({ stream, archive, registered }) =>
-    [...registered].map(([group, text]) => {
-      const { deadLetters } = parseRegistration(text) ?? {}
-      const letters = deadLetters?.stream ?? consumerKeys(stream, group).deadLetters
-      return { of: { stream, group }, archive, letters, retentionMs: deadLetters?.retentionMs }
-    }),
+    [...registered].map(([group, text]) => ({ of: { stream, group }, archive, ...lettersOf(stream, group, text) })),
   )
   return [...Map.groupBy(groups, ({ letters }) => letters)].flatMap(([letters, sharing]) => {
     const times = sharing.flatMap(({ retentionMs }) => retentionMs ?? [])
@@ -170,14 +168,14 @@ function deadLetterStreams(registries: readonly Registry[]): readonly TrimTarget
     if (!first || times.length < sharing.length) return []
     return {
       stream: letters,
-      archive: first.archive,
+      archive: sharing.find(({ archive }) => archive)?.archive,
       retentionMs: Math.max(...times),
       maxLength: undefined,
       beforeId: undefined,
       keepFrom: undefined,
       needsGroups: false,
       ignored: [],
-      report: openJanitorReport(letters, first.of),
+      report: openJanitorReport(letters, { deadLettersOf: first.of }),
     }
   })
 }

@@ -1,10 +1,13 @@
 import { assertKnownOptions, assertObject, assertText, wrongUseError } from '../core/options.ts'
 import type { GroupRegistration } from '../core/registration.ts'
 import { encodeRegistration, parseRegistration } from '../core/registration.ts'
+import type { StreamSet } from '../define/stream-set.ts'
+import { isStreamSet } from '../define/stream-set.ts'
 import { quotedValue } from '../errors.ts'
 import type { Connection } from '../group/connection.ts'
 import { keepingOf } from '../group/redis/keeping.ts'
 import { assertEntryId, assertKeys, checkGroups } from './janitor-options.ts'
+import { writeRegistry } from './registry.ts'
 
 /** Where a registry is. */
 export interface RegistryOptions {
@@ -12,20 +15,20 @@ export interface RegistryOptions {
 }
 
 /**
- * Registers groups of a stream: who owns each, what it promises, and what it needs. What is registered already under a name is replaced.
+ * Registers groups of a stream, or of each stream of a set: who owns each, what it promises, and what it needs. What is registered already under a name is replaced.
  *
  * @throws {TypeError | RangeError} A bad registration.
  * @throws {RedisReplyError | RedisConnectionError} The server refused, or could not be reached.
  */
 export async function registerGroups(
-  stream: string,
+  stream: string | StreamSet,
   groups: Readonly<Record<string, GroupRegistration>>,
   options: RegistryOptions,
 ): Promise<void> {
-  const action = open('register groups', stream, options)
-  checkGroups(action, stream, groups)
-  const texts = Object.entries(groups).map(([group, given]) => [group, encodeRegistration(given)])
-  await keepingOf(action, options.redis).register(stream, Object.fromEntries(texts))
+  const actions = openEach('register groups', stream, options)
+  for (const [key, action] of actions) checkGroups(action, key, groups)
+  const texts = Object.entries(groups).map(([group, given]) => [group, encodeRegistration(given)] as const)
+  for (const [key, action] of actions) await write(action, key, options, new Map(texts))
 }
 
 /**
@@ -34,14 +37,25 @@ export async function registerGroups(
  * @throws {RedisReplyError | RedisConnectionError} The server refused, or could not be reached.
  */
 export async function unregisterGroups(
-  stream: string,
+  stream: string | StreamSet,
   groups: readonly string[],
   options: RegistryOptions,
 ): Promise<void> {
-  const action = open('unregister groups', stream, options)
-  if (!Array.isArray(groups)) throw wrongUseError(action, `groups must be an array, got ${typeof groups}`)
-  for (const group of groups) assertText(action, 'each of groups', group)
-  await keepingOf(action, options.redis).register(stream, Object.fromEntries(groups.map((group) => [group, undefined])))
+  for (const [key, action] of openEach('unregister groups', stream, options)) {
+    if (!Array.isArray(groups)) throw wrongUseError(action, `groups must be an array, got ${typeof groups}`)
+    for (const group of groups) assertText(action, 'each of groups', group)
+    await write(action, key, options, new Map(groups.map((group) => [group, undefined])))
+  }
+}
+
+async function write(
+  action: string,
+  stream: string,
+  { redis }: RegistryOptions,
+  texts: ReadonlyMap<string, string | undefined>,
+): Promise<void> {
+  const keeping = keepingOf(action, redis)
+  await writeRegistry(keeping, stream, await keeping.registered(stream), texts)
 }
 
 /**
@@ -86,6 +100,16 @@ export async function keepEntriesFrom(
   assertText(action, 'name', options.name)
   if (id !== undefined) assertEntryId(action, 'id', id)
   await keepingOf(action, options.redis).keepFrom(stream, { [options.name]: id })
+}
+
+/** Each stream, with what is done to it. */
+function openEach(
+  verb: string,
+  given: string | StreamSet,
+  options: RegistryOptions,
+): readonly (readonly [stream: string, action: string])[] {
+  const streams = isStreamSet(given) ? given.streams : [given]
+  return streams.map((stream) => [stream, open(verb, stream, options)])
 }
 
 function open(verb: string, stream: string, options: RegistryOptions, known: readonly string[] = []): string {

@@ -10,6 +10,7 @@ import type { Archive } from './archive.ts'
 import { archiveName } from './archive.ts'
 import type { RangeLimits } from './janitor-options.ts'
 import { assertEntryId } from './janitor-options.ts'
+import type { RegistryTexts } from './registry.ts'
 
 /** A stream that a run trims. */
 export interface TrimTarget
@@ -32,53 +33,16 @@ export interface TrimSurroundings {
 /** A range is begun only with so much time left, and its archive is given up when less than the margin is left. */
 const RESERVE_MS = 5_000
 const MARGIN_MS = 1_500
+/** `keepFrom` has no more time than that. */
+const KEEP_FROM_MS = 10_000
 /** Nobody takes the lease before Lambda has ended the invocation. */
 const LEASE_MARGIN_MS = 5_000
 /** Groups may come while they are asked for; for ever they do not. */
 const MAX_LOOKS = 10
 
-/**
- * Trims one stream, range by range, until nothing more may go, or the time or the number of ranges is over. Under a lease: two janitors do not meet.
- *
- * A range is noted before it is archived, archived whole, noted as archived, and trimmed up to its last id. Who dies in between leaves a note by which the next run takes up the same
- * range under the same name: no entry is left out, and none is archived in two ranges.
- *
- * @throws {Error} What the archive or `keepFrom` threw, or the server's refusal. What was done is in the target's report.
- */
-export async function trimStream(target: TrimTarget, surroundings: TrimSurroundings): Promise<void> {
-  const { stream, report } = target
-  const { keeping, limits, remainingMs, signal } = surroundings
-  const request = await requestOf(target, surroundings)
-  const trimming = new Trimming(target, surroundings, request)
-  try {
-    while (report.ranges < limits.maxRanges && remainingMs() > RESERVE_MS && !signal?.aborted)
-      if (!(await trimming.next())) return
-  } finally {
-    await keeping.release(stream, request.token).catch(() => {}) // the lease ends by itself
-  }
-}
-
-async function requestOf(
-  target: TrimTarget,
-  { keeping, limits, remainingMs }: TrimSurroundings,
-): Promise<KeepingRequest> {
-  const { stream, archive, keepFrom, maxLength, retentionMs, beforeId, needsGroups, ignored } = target
-  const registered = await keeping.registered(stream)
-  return {
-    token: randomUUID(),
-    leaseMs: leaseMsOf(remainingMs),
-    archives: archive !== undefined,
-    maxLength,
-    retentionMs,
-    beforeId,
-    keepFrom: await floorOf(stream, keepFrom),
-    maxEntries: limits.rangeEntries,
-    maxBytes: limits.rangeBytes,
-    needsGroups,
-    ignored,
-    groups: [...registered.keys()].filter((group) => !ignored.includes(group)),
-    denied: [],
-  }
+/** Milliseconds in which a range may still be begun. */
+export function timeLeftMs({ remainingMs }: TrimSurroundings): number {
+  return remainingMs() - RESERVE_MS
 }
 
 /** A lease ends with the run that holds it, and a little later. */
@@ -86,22 +50,78 @@ function leaseMsOf(remainingMs: () => number): number {
   return Math.max(0, remainingMs()) + LEASE_MARGIN_MS
 }
 
-/** One stream's ranges, the next at each call. */
-class Trimming {
+/**
+ * Trims one stream, range by range, until nothing more may go, or the number of ranges is reached. Each turn is under a lease: two janitors do not meet.
+ *
+ * A range is noted before it is archived, archived whole, noted as archived, and trimmed up to its last id. Who dies in between leaves a note by which the next run takes up the same
+ * range under the same name: no entry is left out, and none is archived in two ranges.
+ */
+export class Trimming {
+  /** Nothing is left to do for it in this run. */
+  isOver = false
+  readonly report: OpenJanitorReport
   readonly #target: TrimTarget
   readonly #surroundings: TrimSurroundings
-  #request: KeepingRequest
+  #registered: readonly string[] = []
+  #opened: KeepingRequest | undefined
   /** Groups that are not of the registry as it was read. */
   readonly #found: string[] = []
 
-  constructor(target: TrimTarget, surroundings: TrimSurroundings, request: KeepingRequest) {
+  constructor(target: TrimTarget, surroundings: TrimSurroundings) {
     this.#target = target
     this.#surroundings = surroundings
-    this.#request = request
+    this.report = target.report
+  }
+
+  /** The registry as it was read: fewer steps ask for groups. */
+  know(registered: RegistryTexts): void {
+    this.#registered = [...registered.keys()]
+  }
+
+  /**
+   * A turn of one range at least, which begins no further one after `until`, by the monotonic clock.
+   *
+   * @throws {Error} What the archive or `keepFrom` threw, or the server's refusal. What was done is in the target's report.
+   */
+  async turn(until: number): Promise<void> {
+    const { stream, report } = this.#target
+    const { keeping, limits, clock, signal } = this.#surroundings
+    report.reached = true
+    this.#opened ??= await this.#open()
+    try {
+      do this.isOver = !(await this.#next()) || report.ranges >= limits.maxRanges
+      while (!this.isOver && clock.monotonic() < until && timeLeftMs(this.#surroundings) > 0 && !signal?.aborted)
+    } finally {
+      await keeping.release(stream, this.#request.token).catch(() => {}) // the lease ends by itself
+    }
+  }
+
+  get #request(): KeepingRequest {
+    return this.#opened as KeepingRequest
+  }
+
+  async #open(): Promise<KeepingRequest> {
+    const { stream, archive, keepFrom, maxLength, retentionMs, beforeId, needsGroups, ignored } = this.#target
+    const { limits, remainingMs } = this.#surroundings
+    return {
+      token: randomUUID(),
+      leaseMs: leaseMsOf(remainingMs),
+      archives: archive !== undefined,
+      maxLength,
+      retentionMs,
+      beforeId,
+      keepFrom: await floorOf(stream, keepFrom, this.#surroundings),
+      maxEntries: limits.rangeEntries,
+      maxBytes: limits.rangeBytes,
+      needsGroups,
+      ignored,
+      groups: this.#registered.filter((group) => !ignored.includes(group)),
+      denied: [],
+    }
   }
 
   /** @returns Whether there may be another one. */
-  async next(): Promise<boolean> {
+  async #next(): Promise<boolean> {
     const { stream, archive, report } = this.#target
     const { keeping } = this.#surroundings
     const planned = await this.#step((request) => keeping.plan(stream, request))
@@ -141,7 +161,7 @@ class Trimming {
       if (report.busy) return undefined
       if (step.is !== 'groups') return note(report, step)
       this.#found.push(...step.groups)
-      this.#request = { ...this.#request, groups: [...new Set([...this.#request.groups, ...step.groups])] }
+      this.#opened = { ...this.#request, groups: [...new Set([...this.#request.groups, ...step.groups])] }
     }
     throw new Error('groups of the stream come faster than they are asked for')
   }
@@ -152,7 +172,7 @@ class Trimming {
     const others = groups.filter((group) => this.#found.includes(group))
     if (!(error instanceof RedisReplyError && error.is('NOPERM')) || others.length === 0) throw error
     const denied = [...this.#request.denied, ...others]
-    this.#request = { ...this.#request, groups: groups.filter((group) => !others.includes(group)), denied }
+    this.#opened = { ...this.#request, groups: groups.filter((group) => !others.includes(group)), denied }
   }
 }
 
@@ -170,8 +190,17 @@ function count(report: OpenJanitorReport, range: EntryRange, trimmed: number): v
   report.gone += range.entries - trimmed
 }
 
-async function floorOf(stream: string, keepFrom: TrimTarget['keepFrom']): Promise<string | undefined> {
-  const id = await keepFrom?.()
+async function floorOf(
+  stream: string,
+  keepFrom: TrimTarget['keepFrom'],
+  { clock, remainingMs }: TrimSurroundings,
+): Promise<string | undefined> {
+  if (!keepFrom) return undefined
+  const limitMs = Math.min(KEEP_FROM_MS, Math.max(1, remainingMs() - MARGIN_MS))
+  const name = (error: Error) => {
+    error.message = `keepFrom: ${error.message}`
+  }
+  const id = await answerWithin(clock, limitMs, (async () => keepFrom())(), name)
   if (id !== undefined) assertEntryId(`trim stream ${quotedValue(stream)}`, 'what keepFrom answers', id)
   return id
 }
@@ -202,6 +231,7 @@ async function readRange(keeping: Keeping, stream: string, { firstId, lastId }: 
     const last = page.at(-1)
     if (!last) break
     for (const entry of page) entries.push(entry)
+    if (last.id === lastId) break
     from = entryIdAfter(last.id)
   }
   return entries

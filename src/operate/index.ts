@@ -56,12 +56,15 @@ export type {
   LimitInspection,
   OldestPending,
   PauseInspection,
+  SetGroupInspection,
+  SetInspection,
   StreamInspection,
   TimedInspection,
   TimedSample,
   Unknown,
   WaitingInspection,
 } from './inspect/inspection.ts'
+export type { NamedSet } from './inspect/set-totals.ts'
 export type { BreakerOptions, OpenBreaker } from './pause/breakers.ts'
 export { closeBreakers, openBreakers } from './pause/breakers.ts'
 export type { Pause, Paused, PauseOptions, PauseSource, Resumed, ResumeOptions } from './pause/pause.ts'

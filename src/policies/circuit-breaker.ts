@@ -26,7 +26,8 @@ const MOST_FAILURES = 10_000
  * Leaves an event type alone, in all invocations, once its handler failed so often within a window, until a probe of one entry succeeds. Its entries wait meanwhile, at no
  * delivery, while other types go on. Each event type has a circuit breaker of its own, also where the policy is used on the consumer.
  *
- * A failure that finds it open costs no delivery, so that an outage of any length costs no more deliveries than `failures`. A call of a batch handler that fails, as a whole
+ * A failure that finds it open costs no delivery, so that an outage of any length costs no more deliveries than `failures`. One that would be an entry's last opens it,
+ * unless another entry has succeeded since: an outage makes no dead letter. A call of a batch handler that fails, as a whole
  * or in part, is one failure. Who operates closes it by hand with `millrace resume --breaker`.
  *
  * @throws {TypeError | RangeError} A bad option.

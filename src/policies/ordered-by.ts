@@ -7,7 +7,7 @@ import type { ConsumerSettings } from '../define/consumer-settings.ts'
 import type { Policy, PolicyKeyRights, PolicyPlace, PolicyRun, RunPolicy } from '../define/policy.ts'
 import { RUN_INSIDE } from '../define/policy.ts'
 import type { Group } from '../group/group.ts'
-import type { OrderedGroup } from '../group/ordering.ts'
+import type { OrderableGroup, OrderedGroup } from '../group/ordering.ts'
 import { laneKeys, ORDER_POLICY } from '../group/ordering.ts'
 import { OrderedRedisGroup } from '../group/redis/order/ordered-redis-group.ts'
 import type { RedisGroup } from '../group/redis/redis-group.ts'
@@ -72,7 +72,7 @@ function begin(run: PolicyRun, keyOf: OrderingKey): RunPolicy {
 
 function orderedGroup(group: Group, consumer: Consumer, keyOf: OrderingKey): Group {
   const ordering = { laneOf: (entry: Parameters<typeof laneOfEntry>[2]) => laneOfEntry(consumer, keyOf, entry) }
-  return group.inOrder?.(ordering) ?? new OrderedRedisGroup(group as RedisGroup, ordering)
+  return (group as OrderableGroup).inOrder?.(ordering) ?? new OrderedRedisGroup(group as RedisGroup, ordering)
 }
 
 /** @throws {TypeError} What order cannot be combined with. */

@@ -3,28 +3,36 @@ import type { ConsumerKeys } from '../core/keys.ts'
 import { wrongUseError } from '../core/options.ts'
 import type { Outcome } from '../core/outcome.ts'
 import { ACK_OUTCOME } from '../core/outcome.ts'
-import type { PolicyCommand, PolicyMarker, PolicyRun, RunPolicy } from '../define/policy.ts'
-import { RUN_INSIDE } from '../define/policy.ts'
+import type { PolicyCommand, PolicyMarker, RunPolicy } from '../define/policy.ts'
 import { quotedValue } from '../errors.ts'
-import type { StartGuardKey } from '../group/group.ts'
+import type { StartGuardKey, TakeScripts } from '../group/group.ts'
+import type { CallPool } from '../run/call-pool.ts'
 import type { CheckedPolicyDecision, DecidableJob } from '../run/checked-policy-decision.ts'
 import { checkMarker, checkPolicyDecision, policyDecisionOutcome } from '../run/checked-policy-decision.ts'
+import type { DueBesideReads } from '../run/feed/due-beside-reads.ts'
 import type { Job } from '../run/job.ts'
 import type { RunParts } from '../run/parts.ts'
 import type {
   CameBack,
   CommandsAlongRequest,
+  FailedCall,
   GateOfRun,
   OrderOfRun,
   PoliciesOfRun,
   PolicyRunInside,
+  PolledConditions,
 } from '../run/policy-engine.ts'
+import type { JobsOfPolicies, PoolOfPolicies } from '../run/pool-policies.ts'
+import type { Run } from '../run/run.ts'
 import type { RunTime } from '../run/time.ts'
 import { letPoliciesDecide } from './admission.ts'
 import type { PolicyAtWork } from './decide-about.ts'
 import { appliesTo, decideAbout } from './decide-about.ts'
+import { DueByPolicies } from './due-beside-reads.ts'
+import { HeldJobs } from './held-jobs.ts'
 import { assertNotPromise, callPolicyHook, checkHookLimit, checkHookTime, checkRunHooks } from './hook-answers.ts'
 import { checkJoinedCommands, checkPolicyCommands } from './policy-commands.ts'
+import { policyRun } from './policy-run.ts'
 
 /** In place of what a hook that threw would have answered. */
 const FAILED = Symbol('failed')
@@ -43,6 +51,7 @@ export class RunPolicies implements PoliciesOfRun {
   readonly follows: boolean
   /** Something is asked or decided about what was read, before it waits for its call. */
   readonly #admits: boolean
+  readonly #time: RunTime
   readonly #keys: ConsumerKeys
   readonly #fail: (error: Error) => void
   readonly #all: readonly PolicyAtWork[]
@@ -53,11 +62,12 @@ export class RunPolicies implements PoliciesOfRun {
     const { consumer } = parts
     const { keys } = consumer
     const inside: PolicyRunInside = { parts, time, policies: this, fail }
+    this.#time = time
     this.#keys = keys
     this.#fail = fail
     this.#all = consumer.policies.flatMap(({ policy, eventType }) => {
       const { name, begin } = policy
-      const hooks = this.#safely(name, undefined, () => begun(begin?.(this.#runOf(inside, eventType)), eventType))
+      const hooks = this.#safely(name, undefined, () => begun(begin?.(policyRun(inside, eventType)), eventType))
       return hooks ? [{ name, hooks, eventType }] : []
     })
     this.guards = consumer.policies.flatMap(({ policy }) => {
@@ -73,28 +83,20 @@ export class RunPolicies implements PoliciesOfRun {
     this.#admits = this.follows || this.#has('admit') || this.#has('questions') || this.#has('started')
   }
 
-  /** What a policy is shown of the run. */
-  #runOf(inside: PolicyRunInside, eventType: string | undefined): PolicyRun {
-    const { parts, time } = inside
-    const { stream, group, keys, settings } = parts.consumer
-    return {
-      action: parts.action,
-      stream,
-      group,
-      keys,
-      consumerName: parts.slot.consumerName,
-      eventType,
-      settings,
-      countUnguarded: () => parts.report.unguarded(),
-      now: () => time.clock.now(),
-      remainingMs: () => Math.max(0, time.waitableMs()),
-      resume: () => this.resume(),
-      [RUN_INSIDE]: inside,
-    }
+  jobsOf(pool: PoolOfPolicies): JobsOfPolicies {
+    return new HeldJobs(pool)
   }
 
-  get setsAsideForTurns(): boolean {
-    return this.#gate?.setsAsideForTurns === true || this.#order !== undefined
+  dueOf(run: Run, pool: CallPool): DueBesideReads {
+    return new DueByPolicies(run, pool, this, this.#gate?.setsAsideForTurns === true || this.#order !== undefined)
+  }
+
+  get conditions(): PolledConditions | undefined {
+    return this.#order ? this.#order.conditionsWith(this.#gate?.conditions) : this.#gate?.conditions
+  }
+
+  get takeScripts(): TakeScripts | undefined {
+    return this.#gate?.takeScripts
   }
 
   limit(most: number): number {
@@ -211,13 +213,16 @@ export class RunPolicies implements PoliciesOfRun {
     return undefined
   }
 
-  failed(job: DecidableJob, error: unknown, call: object): CheckedPolicyDecision | 'later' | undefined {
-    return this.#gate?.failed(job, error, call)
+  judge(job: DecidableJob, verdict: Outcome, error: unknown, call: FailedCall): void {
+    const isLast = verdict.kind === 'dead-letter' && verdict.letter.reason === 'max-deliveries'
+    const decision = this.#gate?.failed(job, { error, call, isLast })
+    if (decision === 'later') Object.assign(job, { verdict, failedCall: call })
+    else job.outcome = decision ? policyDecisionOutcome(decision, job, this.#time.clock.now()) : verdict
   }
 
   isOver(condition: string): CameBack | boolean {
     const { reason, what } = parseCondition(condition)
-    const gated = this.comesBack(condition)
+    const gated = this.#gate?.comesBack(condition)
     if (gated) return gated
     return this.#all.some(
       ({ name, hooks }) =>
@@ -232,14 +237,6 @@ export class RunPolicies implements PoliciesOfRun {
         this.#safely(name, Infinity, () => checkHookTime(assertNotPromise(hooks.dueAt?.()))),
       ),
     )
-  }
-
-  comesBack(condition: string): CameBack | boolean {
-    return this.#gate?.comesBack(condition) ?? false
-  }
-
-  conditionDueAt(): number {
-    return this.#order?.isDue ? Number.NEGATIVE_INFINITY : (this.#gate?.conditionDueAt() ?? Infinity)
   }
 
   async finish(): Promise<void> {

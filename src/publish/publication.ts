@@ -10,6 +10,7 @@ import { isPlainObject } from '../core/plain-object.ts'
 import { checkNumberOption, PUBLISHER_NUMBER_OPTIONS } from '../core/rows.ts'
 import type { EventDefinition, PayloadOf } from '../define/event.ts'
 import { assertEventDefinition } from '../define/event.ts'
+import type { StreamSet } from '../define/stream-set.ts'
 import { quotedValue } from '../errors.ts'
 import type { OnceWithin } from '../group/connection.ts'
 import type { EventDelay } from '../group/delays.ts'
@@ -40,6 +41,8 @@ interface EventTexts {
    * Default: it is added whatever there is, and is no part of what `readEvents` reads.
    */
   readonly expectedVersion?: number | undefined
+  /** Of a publisher of `prioritized` streams: which of them it goes into, by the name of its priority. Default: that of the set, if it has one; else it must be given. */
+  readonly priority?: string | undefined
 }
 
 /** What an event for now says beside its payload. */
@@ -82,6 +85,8 @@ export interface EventDraft {
   readonly event: EventDefinition
   readonly payload: unknown
   readonly options: EventTexts
+  /** The stream that it goes into. */
+  readonly stream: string
   readonly eventId: string
   /** `undefined`: it is for now. */
   readonly delay: EventDelay | undefined
@@ -100,18 +105,26 @@ const PUBLISH_OPTIONS = [
   'deliverAt',
   'deduplicateMs',
   'expectedVersion',
+  'priority',
 ]
 
 const NO_OPTIONS: MaybeDelayOptions = {}
 
+/** Where a publisher's events go. */
+export interface PublishDestination {
+  /** The stream, or the name of the set. */
+  readonly stream: string
+  readonly set?: StreamSet | undefined
+  readonly deduplicateMs?: number | undefined
+}
+
 /**
- * @param deduplicateMs The publisher's.
  * @throws {TypeError | RangeError} No publication, no event, an option that is unknown or none, or no time.
  */
 export function checkPublication(
   action: string,
   publication: Publication,
-  deduplicateMs: number | undefined,
+  { stream: name, set, deduplicateMs }: PublishDestination,
 ): EventDraft {
   if (!Array.isArray(publication)) {
     throw wrongUseError(action, `every publication must be [event, payload, options?], got ${typeof publication}`)
@@ -120,19 +133,32 @@ export function checkPublication(
   assertEventDefinition(action, event)
   const options = given === undefined ? NO_OPTIONS : copyOptions(action, given)
   checkPublishOptions(action, options)
+  const stream = streamOf(action, name, set, options)
   const eventId = options.eventId ?? crypto.randomUUID()
   const delay = checkDelay(action, eventId, options)
-  const once = checkOnce(action, eventId, options, deduplicateMs)
+  const once = checkOnce(action, eventId, options, deduplicateMs, set?.markersOf)
   const { expectedVersion } = options
+  if (set && expectedVersion !== undefined)
+    throw wrongUseError(
+      action,
+      'expectedVersion must be left out: the versions of an aggregate are those of one stream',
+    )
   if (expectedVersion !== undefined) checkExpectedVersion(action, eventId, options, deduplicateMs)
-  return { event, payload, options, eventId, delay, once, expectedVersion }
+  return { event, payload, options, stream, eventId, delay, once, expectedVersion }
+}
+
+/** @throws {TypeError | RangeError} A priority that is unknown, or where there are none. */
+function streamOf(action: string, stream: string, set: StreamSet | undefined, { priority }: EventTexts): string {
+  if (set) return set.streamOf(action, priority)
+  if (priority === undefined) return stream
+  throw wrongUseError(action, 'priority needs a publisher of prioritized streams')
 }
 
 /** Each is read once: whoever publishes may change them at once, and an asynchronous schema takes its time. @throws {TypeError} None, or one that is unknown. */
 function copyOptions(action: string, options: MaybeDelayOptions): MaybeDelayOptions {
   assertKnownOptions(action, options, PUBLISH_OPTIONS)
   const { eventId, aggregateType, aggregateId, tenantId, occurredAt, traceparent, attributes } = options
-  const { delayMs, deliverAt, deduplicateMs, expectedVersion } = options
+  const { delayMs, deliverAt, deduplicateMs, expectedVersion, priority } = options
   return {
     eventId,
     aggregateType,
@@ -145,6 +171,7 @@ function copyOptions(action: string, options: MaybeDelayOptions): MaybeDelayOpti
     deliverAt,
     deduplicateMs,
     expectedVersion,
+    priority,
   } as MaybeDelayOptions
 }
 
@@ -190,13 +217,14 @@ function checkOnce(
   eventId: string,
   { deduplicateMs }: EventTexts,
   ofPublisher: number | undefined,
+  markersOf: string | undefined,
 ): OnceWithin | undefined {
   if (deduplicateMs !== undefined)
     checkNumberOption(action, 'deduplicateMs', deduplicateMs, PUBLISHER_NUMBER_OPTIONS.deduplicateMs)
   const windowMs = deduplicateMs ?? ofPublisher
   if (windowMs === undefined) return undefined
   assertWholeCharacters(action, eventId, 'an event with deduplicateMs')
-  return { eventId, windowMs }
+  return { eventId, windowMs, ...(markersOf !== undefined && { markersOf }) }
 }
 
 function checkExpectedVersion(

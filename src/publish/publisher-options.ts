@@ -1,12 +1,12 @@
 import type { Clock } from '../clock.ts'
 import { assertClock, systemClock } from '../clock.ts'
 import type { Codec, TwoWayCodec } from '../core/codec.ts'
-import { consumerKeys } from '../core/keys.ts'
 import {
   assertBoolean,
   assertInteger,
   assertKnownKeys,
   assertObject,
+  assertOneOf,
   assertText,
   withDefaults,
   wrongUseError,
@@ -14,14 +14,17 @@ import {
 import { checkNumberOption, PUBLISHER_NUMBER_OPTIONS } from '../core/rows.ts'
 import type { Observer } from '../define/observe.ts'
 import { resolveObservers } from '../define/observers.ts'
+import type { StreamSet } from '../define/stream-set.ts'
+import { isStreamSet } from '../define/stream-set.ts'
 import { quotedValue } from '../errors.ts'
 import type { Connection, StreamTrim } from '../group/connection.ts'
 import { assertConnection } from '../group/connection.ts'
+import type { BacklogSettings } from './backlog-limit.ts'
 
 /** Into which stream, and how it is bounded. */
 export interface PublisherOptions {
-  /** The stream's key. */
-  readonly stream: string
+  /** The stream's key; or a set of streams, as from `prioritized`: then each event says its `priority`. */
+  readonly stream: string | StreamSet
   /** The server; made once at module scope. */
   readonly redis: Connection
   /** How entries are written: the codec that their consumers read them by, one with `encode`. Default `envelopeCodec`. */
@@ -47,6 +50,15 @@ export interface PublisherOptions {
    * are added however often they are published.
    */
   readonly deduplicateMs?: number
+  /**
+   * Entries that the slowest registered group may have to do, those it was not given and those that are pending; while it has that many, nothing is published. Of a set it is each stream's. The server is asked
+   * once a second at most, and what this publisher adds meanwhile counts. Groups are registered by a deployment or `registerGroups` of `millrace/janitor`. Default: any number.
+   */
+  readonly maxBacklog?: number
+  /** What `publish` does then: `refuse` throws BacklogFullError, `wait` waits for room, in the order of calls. Default `refuse`. */
+  readonly onFull?: 'refuse' | 'wait'
+  /** Milliseconds that one call waits for room, with `onFull: 'wait'`, before it throws BacklogFullError, at most 24 hours. Default 60,000. */
+  readonly maxWaitMs?: number
   /** Pollers to wake, as from `wakePoller` of `millrace/lambda`. Default: none; their schedule finds what was published. */
   readonly wake?: Wake | readonly Wake[]
   /** Observers of what is published, such as `reportMetrics()` of `millrace/powertools`. Default: nobody. */
@@ -73,6 +85,7 @@ export interface Wake {
 const DEFAULTS = {
   maxLength: PUBLISHER_NUMBER_OPTIONS.maxLength.default as number,
   exactTrimming: false,
+  maxWaitMs: PUBLISHER_NUMBER_OPTIONS.maxWaitMs.default as number,
   maxEntryBytes: PUBLISHER_NUMBER_OPTIONS.maxEntryBytes.default as number,
   clock: systemClock,
 }
@@ -83,6 +96,8 @@ const KNOWN = [
   'producer',
   'retentionMs',
   'deduplicateMs',
+  'maxBacklog',
+  'onFull',
   'wake',
   'observe',
   ...Object.keys(DEFAULTS),
@@ -91,7 +106,9 @@ const KNOWN = [
 /** Fills in the defaults, and checks ranges and relations. @throws {TypeError | RangeError} The message names the rule and the value. */
 export function resolvePublisherOptions(options: PublisherOptions) {
   assertObject('create publisher', 'options', options)
-  const { stream, redis, codec, producer, deduplicateMs } = options
+  const { redis, codec, producer, deduplicateMs } = options
+  const set = isStreamSet(options.stream) ? options.stream : undefined
+  const stream = set?.name ?? (options.stream as string)
   const action = `create publisher for stream ${quotedValue(stream)}`
   assertText(action, 'stream', stream)
   assertKnownKeys(action, options, KNOWN)
@@ -99,9 +116,10 @@ export function resolvePublisherOptions(options: PublisherOptions) {
   assertConnection(action, redis)
   if (codec !== undefined && typeof codec?.encode !== 'function')
     throw wrongUseError(action, 'codec must have an encode function: one without it can only be read')
-  const { maxEntryBytes, exactTrimming, clock } = withDefaults(DEFAULTS, {
+  const { maxEntryBytes, exactTrimming, maxWaitMs, clock } = withDefaults(DEFAULTS, {
     maxEntryBytes: options.maxEntryBytes,
     exactTrimming: options.exactTrimming,
+    maxWaitMs: options.maxWaitMs,
     clock: options.clock,
   })
   checkNumberOption(action, 'maxEntryBytes', maxEntryBytes, PUBLISHER_NUMBER_OPTIONS.maxEntryBytes)
@@ -113,6 +131,7 @@ export function resolvePublisherOptions(options: PublisherOptions) {
   if (trim.kind === 'age') codec?.assertKeeps?.(action, trim.retentionMs)
   return {
     stream,
+    set,
     redis,
     producer,
     codec: codec as TwoWayCodec | undefined,
@@ -120,13 +139,27 @@ export function resolvePublisherOptions(options: PublisherOptions) {
     deduplicateMs,
     clock,
     trim,
+    maxWaitMs,
+    backlog: resolveBacklog(action, options, maxWaitMs, clock),
     observers: resolveObservers(action, options.observe),
-    wakes: resolveWakes(action, stream, options.wake ?? []),
+    wakes: checkWakes(action, options.wake ?? []),
   }
 }
 
-function resolveWakes(action: string, stream: string, given: Wake | readonly Wake[]) {
-  return checkWakes(action, given).map((wake) => ({ ...wake, key: consumerKeys(stream, wake.group).wake }))
+function resolveBacklog(
+  action: string,
+  { maxBacklog, onFull }: PublisherOptions,
+  maxWaitMs: number,
+  clock: Clock,
+): Omit<BacklogSettings, 'stream'> | undefined {
+  if (onFull !== undefined) assertOneOf(action, 'onFull', onFull, ['refuse', 'wait'])
+  checkNumberOption(action, 'maxWaitMs', maxWaitMs, PUBLISHER_NUMBER_OPTIONS.maxWaitMs)
+  if (maxBacklog === undefined) {
+    if (onFull === undefined) return undefined
+    throw wrongUseError(action, 'maxBacklog must be given with onFull')
+  }
+  checkNumberOption(action, 'maxBacklog', maxBacklog, PUBLISHER_NUMBER_OPTIONS.maxBacklog)
+  return { maxBacklog, clock, waitMs: onFull === 'wait' ? maxWaitMs : 0 }
 }
 
 /** @throws {TypeError | RangeError} Something that is no `Wake`. */

@@ -1,13 +1,16 @@
 import { entryBytes } from '../core/entry.ts'
+import { consumerKeys } from '../core/keys.ts'
 import { assertText, wrongUseError } from '../core/options.ts'
 import type { EventDefinition, PayloadOf } from '../define/event.ts'
 import type { PublishCall } from '../define/observe.ts'
 import { PublishFailedError, quotedValue, VersionConflictError } from '../errors.ts'
-import type { Aggregates, AppendResult, Connection, OnceWithin } from '../group/connection.ts'
+import type { Aggregates, AppendResult, Connection, OnceWithin, WakeFlag } from '../group/connection.ts'
 import type { CancelAnswer, DelayedEntries } from '../group/delays.ts'
 import { createAppender } from '../group/redis/append.ts'
 import { createExpectingAppender } from '../group/redis/append-expecting.ts'
 import { createCanceller } from '../group/redis/cancelling.ts'
+import { createUndoneMeasure } from '../group/redis/undone.ts'
+import { BacklogLimit } from './backlog-limit.ts'
 import type { Encoded } from './encode-events.ts'
 import { encodeEvents } from './encode-events.ts'
 import { areExpecting, expectingEntries } from './expecting.ts'
@@ -70,6 +73,7 @@ export interface Publisher {
    * @throws {InvalidPayloadError} The schema refuses it.
    * @throws {OversizeEntryError} It is larger than `maxEntryBytes`.
    * @throws {VersionConflictError} Its aggregate has more events than `expectedVersion`, or fewer. Nothing is added.
+   * @throws {BacklogFullError} With `maxBacklog`: there is no room. Nothing is written.
    * @throws {PublishFailedError} The server refused it; with `deduplicateMs` also where its marker cannot be written: nothing is added then.
    * @throws {RedisConnectionError} No reply came: the event may or may not have been written.
    */
@@ -119,12 +123,14 @@ export function createPublisher(options: PublisherOptions): Publisher {
     expecting ??= createExpectingAppender(action, redis)
     return expecting(...call)
   }
-  const publishing = { ...settings, action, appendTo: createAppender(action, redis), appendExpecting }
+  const flags = flagsByStream(settings)
+  const limits = limitsByStream(action, settings, redis)
+  const publishing = { ...settings, flags, limits, action, appendTo: createAppender(action, redis), appendExpecting }
   const publishOne = async (...publication: Publication) => (await publishAll(publishing, [publication]))[0]
   const publisher: Publisher = {
     publish: publishOne as Publisher['publish'],
     publishMany: ((publications) => publishAll(publishing, publications)) as Publisher['publishMany'],
-    cancel: cancelOnce(`cancel an event of stream ${stream}`, settings.stream, redis),
+    cancel: cancelOnce(`cancel an event of stream ${stream}`, settings, redis),
   }
   return withSettings(publisher, publishing)
 }
@@ -133,13 +139,26 @@ export function createPublisher(options: PublisherOptions): Publisher {
 const MAX_UNANSWERED = { events: 1_000, calls: 100 }
 
 /** A call that was not answered may have been carried out: the next one for its event says which there were, and so gets the same answer. */
-function cancelOnce(action: string, stream: string, redis: Connection): Publisher['cancel'] {
+function cancelOnce(
+  action: string,
+  { stream, set }: Pick<Publishing, 'stream' | 'set'>,
+  redis: Connection,
+): Publisher['cancel'] {
   const unanswered = new Map<string, readonly string[]>()
   return async (eventId) => {
     assertText(action, 'eventId', eventId)
     const nonce = crypto.randomUUID()
     try {
-      const answer = await createCanceller(action, redis)(stream, eventId, nonce, unanswered.get(eventId))
+      const cancel = createCanceller(action, redis)
+      const before = unanswered.get(eventId)
+      let answer: CancelAnswer = 'unknown'
+      // of a set, whichever stream it is in
+      for (const one of set?.streams ?? [stream]) {
+        const its = await cancel(one, eventId, nonce, before, set?.markersOf)
+        if (its === 'unknown') continue
+        answer = its
+        if (its === 'cancelled') break
+      }
       unanswered.delete(eventId)
       return answer
     } catch (error) {
@@ -157,17 +176,20 @@ function cancelOnce(action: string, stream: string, redis: Connection): Publishe
 interface Publishing extends Omit<ReturnType<typeof resolvePublisherOptions>, 'redis'> {
   /** As messages say it. */
   readonly action: string
+  readonly flags: ReadonlyMap<string, readonly WakeFlag[]>
   readonly appendTo: ReturnType<typeof createAppender>
   readonly appendExpecting: Aggregates['append']
+  /** Of each stream; left out: a backlog may be as long as it likes. */
+  readonly limits: ReadonlyMap<string, BacklogLimit> | undefined
 }
 
 type Result = Published | Delayed
 
 async function publishAll(publishing: Publishing, publications: readonly Publication[]): Promise<Result[]> {
-  const { action, stream, observers, deduplicateMs } = publishing
+  const { action, stream, observers } = publishing
   if (!Array.isArray(publications))
     throw wrongUseError(action, `publications must be an array, got ${typeof publications}`)
-  const drafts = publications.map((publication) => checkPublication(action, publication, deduplicateMs))
+  const drafts = publications.map((publication) => checkPublication(action, publication, publishing))
   if (drafts.length === 0) return []
   const isExpecting = areExpecting(action, drafts)
   if (!observers) return append(publishing, drafts, isExpecting)
@@ -190,6 +212,7 @@ async function append(
   let error: Error | undefined
   try {
     entries = await encodeEvents(action, publishing, drafts, tracedBy(call))
+    if (publishing.limits) await admitAll(publishing.limits, drafts)
     const appended = await (isExpecting ? sendExpecting : send)(publishing, drafts, entries)
     answers = appended.answers
     duplicates = appended.duplicates
@@ -213,22 +236,61 @@ async function append(
 }
 
 function send(
-  { stream, trim, wakes, appendTo }: Publishing,
+  publishing: Publishing,
+  drafts: readonly EventDraft[],
+  entries: readonly Encoded[],
+): Promise<AppendResult> {
+  const { set, stream } = publishing
+  if (!set) return sendTo(stream, publishing, drafts, entries)
+  const streams = drafts.map((draft) => draft.stream)
+  return set.appendEach(streams, (stream, places) => {
+    const [own, ownEntries] = [drafts, entries].map((all) => places.map((place) => all[place]))
+    return sendTo(stream, publishing, own as EventDraft[], ownEntries as Encoded[])
+  })
+}
+
+function sendTo(
+  stream: string,
+  { trim, wakes, flags: byStream, appendTo }: Publishing,
   drafts: readonly EventDraft[],
   entries: readonly Encoded[],
 ): Promise<AppendResult> {
   const delayed = delayedOf(drafts, wakes)
   // what is delayed wakes nobody yet
-  const flags = delayed?.delays.every(Boolean) ? [] : wakes
+  const flags = delayed?.delays.every(Boolean) ? [] : byStream.get(stream)
   return appendTo(stream, entries, trim, flags, delayed, onceOf(drafts))
 }
 
 async function sendExpecting(
-  { action, stream, trim, wakes, codec, appendExpecting }: Publishing,
+  { action, stream, trim, flags, codec, appendExpecting }: Publishing,
   drafts: readonly EventDraft[],
   entries: readonly Encoded[],
 ): Promise<AppendResult> {
-  return appendExpecting(stream, expectingEntries(action, codec, drafts, entries), trim, wakes)
+  return appendExpecting(stream, expectingEntries(action, codec, drafts, entries), trim, flags.get(stream))
+}
+
+function limitsByStream(
+  action: string,
+  { stream, set, backlog }: Pick<Publishing, 'stream' | 'set' | 'backlog'>,
+  redis: Connection,
+): Publishing['limits'] {
+  if (!backlog) return undefined
+  const measure = createUndoneMeasure(action, redis)
+  const limitOf = (one: string) => new BacklogLimit({ ...backlog, stream: one }, measure)
+  return new Map((set?.streams ?? [stream]).map((one) => [one, limitOf(one)]))
+}
+
+/** Resolves once there is room in each stream that they go into: of a set, none is written before. */
+async function admitAll(limits: ReadonlyMap<string, BacklogLimit>, drafts: readonly EventDraft[]): Promise<void> {
+  const streams = Map.groupBy(drafts, ({ stream }) => stream)
+  await Promise.all([...streams].map(async ([stream, own]) => limits.get(stream)?.admit(own.length)))
+}
+
+/** The flags of each stream. @throws {TypeError} No hash tag gives the slot of its name. */
+function flagsByStream({ stream, set, wakes }: Pick<Publishing, 'stream' | 'set' | 'wakes'>): Publishing['flags'] {
+  const flagsOf = (one: string) =>
+    wakes.map(({ group, windowMs }) => ({ key: consumerKeys(one, group).wake, windowMs }))
+  return new Map((set?.streams ?? [stream]).map((one) => [one, flagsOf(one)]))
 }
 
 /** Characters of a traceparent: a later version of it may be longer than today's 55. */

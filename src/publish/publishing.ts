@@ -1,9 +1,12 @@
+import type { StreamSet } from '../define/stream-set.ts'
 import type { StreamTrim } from '../group/connection.ts'
 import type { EncodeSettings } from './encode-events.ts'
 
 /** What a publisher publishes by, for whoever appends in its place. */
 export interface PublishingSettings extends EncodeSettings {
+  /** The stream, or the name of the set. */
   readonly stream: string
+  readonly set?: StreamSet | undefined
   readonly trim: StreamTrim
   readonly deduplicateMs?: number | undefined
 }

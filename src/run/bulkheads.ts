@@ -5,17 +5,22 @@ import type { RunningCall } from './running-call.ts'
 
 /** A route with a `concurrency` of its own. */
 interface Bulkhead {
-  readonly atOnce: number
   /** How many of its jobs may wait for it before nothing more is brought: what comes next may be of the same route. */
   readonly most: number
-  running: number
   readonly waiting: Job[]
 }
 
 /** Keeps the calls of a route within its own `concurrency`, so that one slow dependency leaves places to the others. Other routes cost nothing here. */
 export class Bulkheads {
   readonly #bulkheads = new Map<Route, Bulkhead>()
+  /** Calls of each event type that has a `concurrency` of its own. */
+  readonly #running: Map<string, number>
   #waiting = 0
+
+  /** @param running Calls by event type, where other pools count theirs as well: those of one set. */
+  constructor(running = new Map<string, number>()) {
+    this.#running = running
+  }
 
   /** Jobs that wait for a call of their route to end. */
   get waiting(): number {
@@ -25,7 +30,7 @@ export class Bulkheads {
   /** How many more calls of a route may start beside those that run. */
   roomOf(route: Route | undefined): number {
     if (route?.concurrency === undefined) return Infinity
-    return route.concurrency - (this.#bulkheads.get(route)?.running ?? 0)
+    return route.concurrency - this.#runningOf(route)
   }
 
   /** Whether so many of a route wait that nothing more is brought. @param gathered How many of its events wait beside its jobs. */
@@ -39,9 +44,9 @@ export class Bulkheads {
     const [job] = call.jobs as [Job]
     const { route } = job
     if (route?.concurrency === undefined || hasOutcome(job)) return false
-    const bulkhead = this.#of(route, route.concurrency, job)
-    if (bulkhead.running < bulkhead.atOnce) {
-      bulkhead.running++
+    const bulkhead = this.#of(route, job)
+    if (this.roomOf(route) > 0) {
+      this.#running.set(route.event.type, this.#runningOf(route) + 1)
       call.bulkhead = route
       return false
     }
@@ -52,27 +57,39 @@ export class Bulkheads {
 
   /** A call has ended, or its time has. */
   leave(call: RunningCall | undefined): void {
-    const bulkhead = call?.bulkhead && this.#bulkheads.get(call.bulkhead)
-    if (bulkhead) bulkhead.running--
+    const route = call?.bulkhead
+    if (route) this.#running.set(route.event.type, this.#runningOf(route) - 1)
   }
 
   /** The next job that waited and may start now. */
   take(): Job | undefined {
+    const next = this.#next()
+    if (next) this.#waiting--
+    return next?.waiting.shift()
+  }
+
+  /** Whether one that waited may start now. */
+  get hasNext(): boolean {
+    return this.#next() !== undefined
+  }
+
+  #next(): Bulkhead | undefined {
     if (this.#waiting === 0) return undefined
-    for (const { running, atOnce, waiting } of this.#bulkheads.values()) {
-      if (running >= atOnce || waiting.length === 0) continue
-      this.#waiting--
-      return waiting.shift()
-    }
+    for (const [route, bulkhead] of this.#bulkheads)
+      if (bulkhead.waiting.length > 0 && this.roomOf(route) > 0) return bulkhead
     return undefined
   }
 
-  #of(route: Route, atOnce: number, { run }: Job): Bulkhead {
+  #runningOf({ event }: Route): number {
+    return this.#running.get(event.type) ?? 0
+  }
+
+  #of(route: Route, { run }: Job): Bulkhead {
     const known = this.#bulkheads.get(route)
     if (known) return known
     const { batchSize, concurrency } = run.parts.consumer.settings
     const most = Math.max(batchSize, concurrency, route.batching?.limits.maxEvents ?? 0)
-    const made: Bulkhead = { atOnce, most, running: 0, waiting: [] }
+    const made: Bulkhead = { most, waiting: [] }
     this.#bulkheads.set(route, made)
     return made
   }

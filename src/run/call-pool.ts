@@ -1,13 +1,14 @@
 import type { Clock } from '../clock.ts'
+import type { MemberPlaces, PlaceTaker } from '../define/set-places.ts'
 import { HandlerTimeoutError } from '../errors.ts'
 import { Bulkheads } from './bulkheads.ts'
 import { EarliestDeadlineTimer } from './earliest-deadline-timer.ts'
 import { hasOutcome } from './entry-in-hand.ts'
 import { Gatherings } from './gatherings.ts'
-import { HeldJobs } from './held-jobs.ts'
 import type { Job } from './job.ts'
 import { NextFill } from './next-fill.ts'
-import { PolicyDecisions } from './policy-decisions.ts'
+import type { JobsOfPolicies, PoolOfPolicies } from './pool-policies.ts'
+import { poolPoliciesOf } from './pool-policies.ts'
 import { RunningCall } from './running-call.ts'
 import { Waiters } from './waiters.ts'
 
@@ -22,7 +23,7 @@ const MOST_HELD = 100
  * leaves the pool with an outcome: its call's, or a release where no time was left to start it. A worker is a loop: it takes what is next,
  * makes the call and waits for it, until there is nothing to take. A call whose time is over leaves its place to another worker.
  */
-export class CallPool {
+export class CallPool implements PlaceTaker {
   /** Calls that run side by side. */
   atOnce: number
   /** Events wait for others for as long as their route allows; else until nothing is left to take. */
@@ -31,12 +32,8 @@ export class CallPool {
   /** Jobs that no worker has taken yet: the queue from `#next` on. */
   #queue: readonly Job[] = []
   #next = 0
-  readonly #held = new HeldJobs()
-  readonly #decisions = new PolicyDecisions(
-    this.#held,
-    () => this.#queue.slice(this.#next),
-    () => this.#open--,
-  )
+  /** There once a job came whose run has policies. */
+  #held: JobsOfPolicies | undefined
   /** Jobs without an outcome. */
   #open = 0
   /**
@@ -47,15 +44,23 @@ export class CallPool {
   /** Places whose worker has ended. */
   readonly #free: number[] = []
   #running = 0
-  readonly #bulkheads = new Bulkheads()
-  readonly #gatherings = new Gatherings(this.#bulkheads)
+  readonly #bulkheads: Bulkheads
+  readonly #gatherings: Gatherings
   readonly #expiry: EarliestDeadlineTimer
   readonly #waiters = new Waiters()
+  readonly #shared: MemberPlaces | undefined
   readonly #nextFill = new NextFill()
 
-  /** @param mayLinger Events wait for others for as long as their route allows; else until nothing is left to take. */
-  constructor(clock: Clock, atOnce: number, mayLinger: boolean) {
+  /**
+   * @param mayLinger Events wait for others for as long as their route allows; else until nothing is left to take.
+   * @param shared Places that it shares with other pools, beside its own.
+   */
+  constructor(clock: Clock, atOnce: number, mayLinger: boolean, shared?: MemberPlaces) {
     this.#clock = clock
+    this.#shared = shared
+    if (shared) shared.taker = this
+    this.#bulkheads = new Bulkheads(shared?.runningByType)
+    this.#gatherings = new Gatherings(this.#bulkheads, () => this.#places.some((call) => call?.isPreparing))
     this.atOnce = atOnce
     this.mayLinger = mayLinger
     this.#expiry = new EarliestDeadlineTimer(clock, () => this.#expire())
@@ -86,6 +91,19 @@ export class CallPool {
     return this.#bulkheads.isFull((route) => this.#gatherings.sizeOf(route))
   }
 
+  /** Something could start now, if a shared place were free for it. */
+  get wantsPlace(): boolean {
+    if (this.#running >= this.atOnce) return false
+    if (this.queued > 0) return true
+    if (this.#bulkheads.hasNext || this.#held?.hasReady) return true
+    return this.#gatherings.hasDue(this.#clock.monotonic(), this.mayLinger)
+  }
+
+  /** Calls that may start beside those that run. Of a set one may always ask: its place is the next that becomes free. */
+  get #room(): number {
+    return Math.min(this.atOnce - this.#running, Math.max(1, this.#shared?.free ?? Infinity))
+  }
+
   /** Nothing runs and nothing waits. */
   get isIdle(): boolean {
     return this.#open === 0
@@ -93,12 +111,12 @@ export class CallPool {
 
   /** Jobs that count for how many more may come: all but what policies hold back, of which a few dozen may wait. */
   get load(): number {
-    return this.#open - Math.min(this.#held.all.length, MOST_HELD)
+    return this.#open - Math.min(this.#held?.count ?? 0, MOST_HELD)
   }
 
   /** Policies hold some back. */
   get isHolding(): boolean {
-    return this.#held.all.length > 0
+    return (this.#held?.count ?? 0) > 0
   }
 
   /** Events wait for others, and for nothing else. */
@@ -110,17 +128,23 @@ export class CallPool {
     this.#queue = this.queued === 0 ? jobs : [...this.#queue.slice(this.#next), ...jobs]
     this.#next = 0
     this.#open += jobs.length
-    const policies = jobs[0]?.run.policies
-    // not at once: whoever calls it is one that is being asked
-    if (policies) {
-      policies.resume = () => queueMicrotask(() => this.fill())
-      policies.room = (route) => Math.max(0, Math.min(this.atOnce - this.#running, this.#bulkheads.roomOf(route)))
-      const [{ run }] = jobs as [Job]
-      policies.decide = (id, decision) => {
-        if (this.#decisions.decide(run, id, decision)) this.fill()
-      }
+    const run = jobs[0]?.run
+    if (run?.policies) {
+      this.#held ??= poolPoliciesOf(run.policies).jobsOf(this.#shown())
+      this.#held.serve(run)
     }
     this.fill()
+  }
+
+  /** What policies see of it. */
+  #shown(): PoolOfPolicies {
+    return {
+      room: (route) => Math.min(this.#room, this.#bulkheads.roomOf(route)),
+      queued: () => this.#queue.slice(this.#next),
+      close: () => this.#open--,
+      release: (jobs) => this.#release(jobs),
+      fill: () => this.fill(),
+    }
   }
 
   /** Resolves once that is so; it is inspected whenever a call ends. */
@@ -142,7 +166,7 @@ export class CallPool {
   /** Sets as many workers to work as there is room for, and work. Whoever changes what may start calls it. */
   fill(): void {
     while (this.#running < this.atOnce) {
-      const call = this.#take()
+      const call = this.#nextCall()
       if (!call) break
       void this.#work(call)
     }
@@ -152,9 +176,10 @@ export class CallPool {
 
   async #work(first: RunningCall): Promise<void> {
     const place = this.#free.pop() ?? this.#places.length
-    for (let call: RunningCall | undefined = first; call; call = this.#take()) {
+    for (let call: RunningCall | undefined = first; call; call = this.#nextCall()) {
       this.#places[place] = call
       this.#running++
+      this.#shared?.started()
       let hasJoined = false
       try {
         const preparing = call.prepare()
@@ -198,19 +223,25 @@ export class CallPool {
     this.#bulkheads.leave(this.#places[place])
     this.#places[place] = undefined
     this.#running--
+    this.#shared?.left()
   }
 
   #ended(jobs: readonly Job[]): void {
-    const over = this.#held.decidedOf(jobs)
+    const over = this.#held?.decidedOf(jobs) ?? jobs
     this.#open -= over.length
-    if (over.length > 0) this.#decisions.over(over)
+    this.#held?.over(over)
+  }
+
+  /** The next call, if there is a place for it. */
+  #nextCall(): RunningCall | undefined {
+    return this.#shared && !this.#shared.mayStart ? undefined : this.#take()
   }
 
   /** The call of the next job, or else of a batch that is due. What has no time left to start is released. */
   #take(): RunningCall | undefined {
     const now = this.#clock.monotonic()
-    const held = this.#takeHeld(now)
-    if (held) return held
+    const held = this.#held?.take(now)
+    if (held) return started(held, now)
     for (let job = this.#bulkheads.take(); job; job = this.#bulkheads.take()) {
       if (job.run.time.mayStart(now, job.neededMs)) return new RunningCall([job], now, false)
       this.#release([job])
@@ -219,31 +250,11 @@ export class CallPool {
       const job = this.#queue[this.#next++] as Job
       if (hasOutcome(job)) continue // decided while it waited
       if (!job.run.time.mayStart(now, job.neededMs)) this.#release([job])
-      else if (job.run.policies?.holds && this.#isHeld(job)) this.#held.hold(job)
-      else return started(job, now)
+      else if (!this.#held?.holds(job)) return started(job, now)
     }
     for (const jobs of this.#gatherings.takeLate(now)) this.#release(jobs)
-    const isPreparing = () => this.#places.some((call) => call?.isPreparing)
-    const batch = this.#gatherings.takeDue(now, this.mayLinger, isPreparing)
+    const batch = this.#gatherings.takeDue(now, this.mayLinger)
     return batch && new RunningCall(batch, now, true)
-  }
-
-  #takeHeld(now: number): RunningCall | undefined {
-    for (const job of this.#held.all) {
-      if (hasOutcome(job)) continue // decided when one before it was released
-      const mayStart = job.run.time.mayStart(now, job.neededMs)
-      if (mayStart && this.#isHeld(job)) continue
-      this.#held.letGo(job)
-      if (mayStart) return started(job, now)
-      this.#release([job])
-    }
-    return undefined
-  }
-
-  /** Policies are asked only once its route has room: what waits for that holds nothing of theirs. */
-  #isHeld(job: Job): boolean {
-    const { policies } = job.run
-    return policies !== undefined && (this.#bulkheads.roomOf(job.route) === 0 || policies.isHeld(job))
   }
 
   #release(jobs: readonly Job[]): void {
@@ -252,7 +263,7 @@ export class CallPool {
       job.hadNoTurn = true
     }
     this.#open -= jobs.length
-    this.#decisions.over(jobs)
+    this.#held?.over(jobs)
   }
 
   #watched<T>({ endsAt }: RunningCall, work: T): T {
@@ -286,10 +297,10 @@ export class CallPool {
     this.#nextFill.cancel()
     if (this.#running >= this.atOnce) return
     // what is held back is released once nothing can start any more
-    const heldMs = this.#running === 0 ? this.#held.startableMs : Infinity
+    const heldMs = this.#running === 0 ? (this.#held?.startableMs ?? Infinity) : Infinity
     const gatheredMs = this.mayLinger ? this.#gatherings.waitMs(this.#clock.monotonic()) : Infinity
     if (heldMs === Infinity && gatheredMs === Infinity) return
-    const runs = [...this.#held.all.map(({ run }) => run), ...this.#gatherings.runs]
+    const runs = [...(this.#held?.runs ?? []), ...this.#gatherings.runs]
     this.#nextFill.plan(this.#clock, Math.min(heldMs, gatheredMs), runs, () => this.fill())
   }
 }

@@ -1,5 +1,5 @@
 import { assertNumber } from '../core/options.ts'
-import type { Consumer } from '../define/consumer.ts'
+import type { Consumer, ConsumerSet } from '../define/consumer.ts'
 import type { Report } from '../report.ts'
 import type { ClaimerWake } from './claimer-wake.ts'
 import { assertClaimerWake } from './claimer-wake.ts'
@@ -37,7 +37,7 @@ export interface ClaimOptions extends ClaimerTarget, RunOptions {}
  * @throws {TypeError} A bad option.
  */
 export function createClaimer(
-  consumers: Consumer | readonly Consumer[],
+  consumers: Consumer | readonly (Consumer | ConsumerSet)[],
   options: ClaimerOptions,
 ): ScheduledHandler<Report> {
   const action = 'create claimer'
@@ -60,7 +60,10 @@ export function createClaimer(
  * @throws {InvocationFailedError} The server could not be reached, or refused what was asked of it; carries the report.
  * @throws {InvocationTooShortError} Not even one handler fits into `remainingMs`.
  */
-export async function claim(consumers: Consumer | readonly Consumer[], options: ClaimOptions): Promise<Report> {
+export async function claim(
+  consumers: Consumer | readonly (Consumer | ConsumerSet)[],
+  options: ClaimOptions,
+): Promise<Report> {
   const { lingerMs: waitMs, ...own } = options
   const targets = resolveRunConsumers('claim', consumers, own, RUN_OPTION_NAMES)
   return runConsumers(claiming(targets), targets, { ...own, lingerMs: lingersFor('claim', waitMs) })

@@ -25,7 +25,9 @@ export function applyDeployedSettings(
   const action = `read ${EVENT_SOURCE_VARIABLE}`
   const sources = parse(action, json)
   return consumers.map((consumer) => {
-    const source = sources.find(({ stream, group }) => stream === consumer.stream && group === consumer.group)
+    const source = sources.find(
+      ({ stream, group }) => [consumer.stream, consumer.set?.name].includes(stream) && group === consumer.group,
+    )
     if (!source) return consumer
     const { stream: _stream, group: _group, filterPatterns, ...overrides } = source
     return {

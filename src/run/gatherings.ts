@@ -23,8 +23,12 @@ export class Gatherings {
   readonly #gathered: Gathered[] = []
   readonly #bulkheads: Bulkheads
 
-  constructor(bulkheads: Bulkheads) {
+  readonly #isPreparing: () => boolean
+
+  /** @param isPreparing Whether an event may still join. */
+  constructor(bulkheads: Bulkheads, isPreparing: () => boolean) {
     this.#bulkheads = bulkheads
+    this.#isPreparing = isPreparing
   }
 
   /** Events wait for others, and for nothing else. */
@@ -64,14 +68,14 @@ export class Gatherings {
         while (events.dueAt !== undefined) yield events.take()
   }
 
-  /** @param mayLinger Events wait for others for as long as their route allows. @param isPreparing Whether an event may still join. */
-  takeDue(now: number, mayLinger: boolean, isPreparing: () => boolean): readonly Job[] | undefined {
-    const due = this.#open.find(({ run, route, events }) => {
-      if (!run.time.mayStart(now, route.settings.handlerTimeoutMs)) return false
-      if (!mayLinger || !events.hasWindow) return !isPreparing()
-      return !run.mayWait() || events.isDue(now)
-    })
-    return due?.events.take()
+  /** @param mayLinger Events wait for others for as long as their route allows. */
+  takeDue(now: number, mayLinger: boolean): readonly Job[] | undefined {
+    return this.#findDue(now, mayLinger)?.events.take()
+  }
+
+  /** Whether `takeDue` would take something. */
+  hasDue(now: number, mayLinger: boolean): boolean {
+    return this.#findDue(now, mayLinger) !== undefined
   }
 
   /** Milliseconds until the first has waited long enough, or can wait no longer to be settled in time; Infinity: none waits. */
@@ -80,6 +84,14 @@ export class Gatherings {
     for (const { run, events } of this.#open)
       waitMs = Math.min(waitMs, (events.dueAt as number) - now, run.time.waitableMs())
     return waitMs
+  }
+
+  #findDue(now: number, mayLinger: boolean): Gathered | undefined {
+    return this.#open.find(({ run, route, events }) => {
+      if (!run.time.mayStart(now, route.settings.handlerTimeoutMs)) return false
+      if (!mayLinger || !events.hasWindow) return !this.#isPreparing()
+      return !run.mayWait() || events.isDue(now)
+    })
   }
 
   /** Those with events that wait for others, and for nothing else. */

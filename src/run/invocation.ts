@@ -2,6 +2,7 @@ import { systemClock } from '../clock.ts'
 import { MAX_DELAY_MS } from '../core/backoff.ts'
 import type { Consumer } from '../define/consumer.ts'
 import { resolveObservers } from '../define/observers.ts'
+import type { MemberPlaces, SetPlaces } from '../define/set-places.ts'
 import type { Report } from '../report.ts'
 import { sumReports } from '../report.ts'
 import type { ClaimerWake } from './claimer-wake.ts'
@@ -40,7 +41,7 @@ export async function runConsumers(
   const observers = resolveObservers(kind.action, options.observe)
   const invocation = {
     action: kind.action,
-    consumers: consumers.map(({ stream, group }) => ({ stream, group })),
+    consumers: consumers.map(({ stream, group, set }) => ({ stream, group, ...(set && { set: set.name }) })),
     context: context ?? {},
   }
   observers?.tell('invocationStarted', invocation)
@@ -48,7 +49,8 @@ export async function runConsumers(
   const reports = consumers.map((consumer) => new RunReport(consumer, clock, invocation, observers))
   const { action } = kind
   const ofLambda = { lambda: context, extras: lambdaContextExtras(context) }
-  const shared = {
+  const places = sharePlaces(consumers)
+  const surroundings = {
     action,
     clock,
     ...ofLambda,
@@ -62,9 +64,13 @@ export async function runConsumers(
   const runs = consumers.map((consumer, n) => {
     const report = reports[n] as RunReport
     const end = tooShort(consumer, report, remainingMs, kind)
-    if (end) return Promise.resolve(end)
-    const parts = { ...shared, consumer, report, lingerMs: options.lingerMs(consumer) }
-    return runConsumer(kind, parts, options.redis, remainingMs)
+    if (end) {
+      places[n]?.rest()
+      return Promise.resolve(end)
+    }
+    const shared = places[n]
+    const parts = { ...surroundings, consumer, report, lingerMs: options.lingerMs(consumer), shared }
+    return runConsumer(kind, parts, options.redis, remainingMs).finally(() => shared?.rest())
   })
   const ends = await Promise.all(runs)
   const failures = ends.flatMap((end) => end.failures)
@@ -80,6 +86,17 @@ export async function runConsumers(
   observers?.tell('invocationEnded', { invocation, report: structuredClone(report), error })
   if (error) throw error
   return report
+}
+
+/** The places of each consumer that is of a set: those of one set share them. */
+function sharePlaces(consumers: readonly Consumer[]): readonly (MemberPlaces | undefined)[] {
+  const sets = new Map<unknown, SetPlaces>()
+  return consumers.map(({ set, settings }) => {
+    if (!set) return undefined
+    const places = sets.get(set.share) ?? set.share(settings.concurrency)
+    sets.set(set.share, places)
+    return places.join(set.weight)
+  })
 }
 
 /** How a consumer ends for which the invocation is too short; `undefined` for others. */

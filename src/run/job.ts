@@ -10,6 +10,7 @@ import type { Delivery } from '../group/delivery.ts'
 import type { SettlementEffects } from '../group/group.ts'
 import type { EntryInHand } from './entry-in-hand.ts'
 import { runsAlone } from './feed/suspects.ts'
+import type { FailedCall } from './policy-engine.ts'
 import type { PreparedEntry } from './prepare.ts'
 import type { Run } from './run.ts'
 
@@ -31,7 +32,7 @@ export class Job implements EntryInHand, PolicyJob {
   /** What its failure means, unless a policy says otherwise, which has yet to. */
   verdict: Outcome | undefined = undefined
   /** The call that it failed in, which ends once a policy has said so. */
-  failedCall: { decided(): void } | undefined = undefined
+  failedCall: FailedCall | undefined = undefined
   /** What its handler asked for, of an outcome that acknowledges with it. */
   effects: SettlementEffects | undefined = undefined
   /** What its handler failed with. */

@@ -21,6 +21,7 @@ export function toObservedCall(jobs: readonly Job[], { consumer, slot, clock, in
       entryId: id,
       eventId: (prepared as PreparedEntry).event.eventId,
       deliveryCount,
+      version: (prepared as PreparedEntry).decoded.version ?? 1,
       ageMs: entryAgeMs(id, now),
       traceparent: (prepared as PreparedEntry).event.traceparent,
     })),

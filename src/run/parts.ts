@@ -5,6 +5,7 @@ import type { Promotion } from '../define/delay-promoter.ts'
 import type { LambdaContext } from '../define/handler.ts'
 import type { ObservedInvocation } from '../define/observe.ts'
 import type { Observers } from '../define/observers.ts'
+import type { MemberPlaces } from '../define/set-places.ts'
 import type { Group, Slot } from '../group/group.ts'
 import type { ClaimerWake } from './claimer-wake.ts'
 import type { RunReport } from './run-report.ts'
@@ -34,5 +35,7 @@ export interface RunParts {
   /** Milliseconds for which a poller listens after its last entry, or that may pass until something is due for a claimer to wait for it. */
   readonly lingerMs: number
   readonly invocation: ObservedInvocation
+  /** Places that it shares with the other streams of its set; `undefined` where it is of none. */
+  readonly shared?: MemberPlaces | undefined
   readonly observers: Observers | undefined
 }

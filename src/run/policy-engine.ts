@@ -4,7 +4,7 @@ import type { PolicyCommand, PolicyMachinery, PolicyReply } from '../define/poli
 import { POLICY_MACHINERY } from '../define/policy.ts'
 import type { Route } from '../define/route.ts'
 import type { Connection } from '../group/connection.ts'
-import type { Group, StartGuardKey } from '../group/group.ts'
+import type { Group, StartGuardKey, TakeDueRequest, TakeScripts } from '../group/group.ts'
 import type { CheckedPolicyDecision, DecidableJob } from './checked-policy-decision.ts'
 import type { RunParts } from './parts.ts'
 import type { RunTime } from './time.ts'
@@ -41,8 +41,8 @@ export interface PolicyRunInside {
 export interface OrderOfRun {
   /** Takes note of what was read, decoded, before anybody decides about it. */
   register(jobs: readonly DecidableJob[]): void
-  /** What follows in a lane may be due by now: what goes before it was done. */
-  readonly isDue: boolean
+  /** The conditions of other policies; one more holds when what follows in a lane may be due. */
+  conditionsWith(others: PolledConditions | undefined): PolledConditions
 }
 
 /** How many entries come back that wait for a condition, from which id on; from the start, once there are none behind it. */
@@ -61,13 +61,37 @@ export interface GateOfRun {
   holds(job: DecidableJob): boolean
   started(job: DecidableJob): void
   ended(job: DecidableJob, isDone: boolean): void
-  /** What becomes of a job that failed, in place of a retry; or `decide` says later. @param call Of which it was. */
-  failed(job: DecidableJob, error: unknown, call: object): CheckedPolicyDecision | 'later' | undefined
+  /** What becomes of a job that failed, in place of a retry; or `decide` says later. */
+  failed(job: DecidableJob, failed: FailedJob): CheckedPolicyDecision | 'later' | undefined
   comesBack(condition: string): CameBack | boolean
-  /** When some condition may be met, on the monotonic clock; Infinity: none. */
-  conditionDueAt(): number
+  readonly conditions: PolledConditions
+  readonly takeScripts: TakeScripts
   /** Resolves once nothing is asked any more. */
   finish(): Promise<void>
+}
+
+/** A call that failed, which ends once policies have said what becomes of all its jobs. */
+export interface FailedCall {
+  decided(): void
+}
+
+/** How a job failed. */
+export interface FailedJob {
+  readonly error: unknown
+  /** Of which it was. */
+  readonly call: FailedCall
+  /** It has no delivery left. */
+  readonly isLast: boolean
+}
+
+/** Conditions that policies have pollers take what waits for them; others are for claimers. */
+export interface PolledConditions {
+  /** What entries waited for as something was taken. */
+  see(conditions: readonly string[]): void
+  /** Those of them that hold by now, as a take names them. */
+  over(): TakeDueRequest['conditions']
+  /** When one may hold, on the monotonic clock: -Infinity by now, Infinity nobody knows. */
+  dueAt(): number
 }
 
 /** What the policies of a consumer do in one run, all together. */
@@ -81,8 +105,6 @@ export interface PoliciesOfRun {
   readonly guards: readonly StartGuardKey[]
   readonly inspects: boolean
   readonly holds: boolean
-  /** Entries are set aside until they have their turn, or a place. */
-  readonly setsAsideForTurns: boolean
   /** A policy hears of the ends of calls. */
   readonly follows: boolean
   /** How many entries a read or a page may bring; 0 none. */
@@ -106,14 +128,14 @@ export interface PoliciesOfRun {
   outcomeOf(decision: CheckedPolicyDecision, job: DecidableJob, now: number): Outcome
   /** The outcome of a job whose handler succeeded, with what joins it. @throws {TypeError} A command that may not join. */
   success(job: DecidableJob): Outcome
-  /** What becomes of a job that failed, in place of a retry; or `decide` says later. @param call Of which it was. */
-  failed(job: DecidableJob, error: unknown, call: object): CheckedPolicyDecision | 'later' | undefined
+  /** Gives a job that failed its outcome, now or later: the verdict, unless a policy sets it aside. @param call Of which it was. */
+  judge(job: DecidableJob, verdict: Outcome, error: unknown, call: FailedCall): void
   /** Whether what waits for a condition comes back now, as far as policies go; or how much of it. */
   isOver(condition: string): CameBack | boolean
-  /** The same, of circuit breakers alone. */
-  comesBack(condition: string): CameBack | boolean
-  /** When a condition may be met, on the monotonic clock; Infinity: nobody knows. */
-  conditionDueAt(): number
+  /** Conditions that pollers take what waits for them; `undefined`: all are for claimers. */
+  readonly conditions: PolledConditions | undefined
+  /** What takes some of a condition only, where a policy asks for that. */
+  readonly takeScripts: TakeScripts | undefined
   /** Resolves once policies ask nothing any more. */
   finish(): Promise<void>
   /** When something is due that the run should wait for, in milliseconds since 1970. */

@@ -1,5 +1,5 @@
 import { systemClock } from '../clock.ts'
-import type { Consumer } from '../define/consumer.ts'
+import type { Consumer, ConsumerSet } from '../define/consumer.ts'
 import type { PollMode } from '../define/consumer-settings.ts'
 import type { Report } from '../report.ts'
 import type { ClaimerWake } from './claimer-wake.ts'
@@ -45,7 +45,7 @@ export interface PollOptions extends PollerTarget, RunOptions {}
  * @throws {TypeError | RangeError} A bad option.
  */
 export function createPoller(
-  consumers: Consumer | readonly Consumer[],
+  consumers: Consumer | readonly (Consumer | ConsumerSet)[],
   options: PollerOptions,
 ): ScheduledHandler<Report> {
   const action = 'create poller'
@@ -73,7 +73,10 @@ export function createPoller(
  * @throws {InvocationFailedError} The server could not be reached, or refused what was asked of it; carries the report.
  * @throws {InvocationTooShortError} Not even one handler fits into `remainingMs`.
  */
-export async function poll(consumers: Consumer | readonly Consumer[], options: PollOptions): Promise<Report> {
+export async function poll(
+  consumers: Consumer | readonly (Consumer | ConsumerSet)[],
+  options: PollOptions,
+): Promise<Report> {
   const targets = resolveRunConsumers('poll', consumers, options, [...RUN_OPTION_NAMES, ...POLLER_NAMES])
   const hop = options.lingerMs === undefined ? undefined : 0
   return runConsumers(POLL, targets, { ...options, lingerMs: (consumer) => listenMs(consumer, hop) })

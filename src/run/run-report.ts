@@ -24,12 +24,12 @@ export class RunReport {
   readonly #invocation: ObservedInvocation
 
   constructor(
-    { stream, group, settings }: Consumer,
+    { stream, group, set, settings }: Consumer,
     clock: Clock,
     invocation: ObservedInvocation,
     observers: Observers | undefined,
   ) {
-    this.#report = createOpenReport(stream, group)
+    this.#report = createOpenReport(stream, group, set?.name)
     this.#maxDeadLetters = settings.maxDeadLetters
     this.#clock = clock
     this.#invocation = invocation
@@ -49,9 +49,15 @@ export class RunReport {
   paused(paused: readonly string[]): void {
     const report = this.#report
     report.paused ||= paused.includes(WHOLE_GROUP)
-    const types = new Set([...(report.pausedTypes ?? []), ...paused])
-    types.delete(WHOLE_GROUP)
-    if (types.size > 0) report.pausedTypes = [...types].sort()
+    this.#addTypes(
+      'pausedTypes',
+      paused.filter((one) => one !== WHOLE_GROUP),
+    )
+  }
+
+  #addTypes(name: 'pausedTypes' | 'openCircuits', types: readonly string[]): void {
+    const all = new Set([...(this.#report[name] ?? []), ...types])
+    if (all.size > 0) this.#report[name] = [...all].sort()
   }
 
   /** A read was answered, whatever it brought. */
@@ -122,8 +128,7 @@ export class RunReport {
 
   /** Event types whose circuit breaker is open. */
   circuitsOpen(types: readonly string[]): void {
-    const all = new Set([...(this.#report.openCircuits ?? []), ...types])
-    if (all.size > 0) this.#report.openCircuits = [...all].sort()
+    this.#addTypes('openCircuits', types)
   }
 
   unguarded(): void {

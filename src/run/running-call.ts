@@ -268,7 +268,7 @@ export class RunningCall {
 
   /** @param isOfAll The error is of several events that come again in parts: which one it is of is not known. */
   #fail(job: Job, error: unknown, isOfAll = false): void {
-    const { parts, report } = this.#run
+    const { parts, report, policies } = this.#run
     ignoreRejection(error)
     job.effects = undefined
     const verdict = judgeFailure(error, job.deliveryCount, job.settings, parts.random(), isOfAll)
@@ -279,22 +279,15 @@ export class RunningCall {
         if (verdict.isLasting) this.#run.settler.note(toReadableError(error))
       } else report.failed()
     }
-    if (verdict.kind === 'retry') this.#judge(job, verdict, error)
-    else if (verdict.kind === 'dead-letter') {
-      const decoded = job.prepared?.decoded ?? this.loadedFor
-      this.#judge(job, this.#letter(job, { reason: verdict.reason, error, decoded }), error)
-    } else {
+    if (verdict.kind === 'release') {
       report.throttled(1)
       job.release(heldOf(job))
+      return
     }
-  }
-
-  /** A policy may set aside what failed, or say later whether it does. */
-  #judge(job: Job, verdict: Outcome, error: unknown): void {
-    const { policies, time } = this.#run
-    const decision = policies && this.#isCalled ? policies.failed(job, error, this) : undefined
-    if (decision === 'later') Object.assign(job, { verdict, failedCall: this })
-    else job.outcome = policies && decision ? policies.outcomeOf(decision, job, time.clock.now()) : verdict
+    const decoded = job.prepared?.decoded ?? this.loadedFor
+    const outcome = verdict.kind === 'retry' ? verdict : this.#letter(job, { reason: verdict.reason, error, decoded })
+    if (policies && this.#isCalled) policies.judge(job, outcome, error, this)
+    else job.outcome = outcome
   }
 
   #letter(job: Job, { reason, error, decoded }: Omit<RejectedEntry, 'kind'>): Outcome {

@@ -1,7 +1,8 @@
 import type { Clock } from '../clock.ts'
 import { assertClock } from '../clock.ts'
 import { assertKnownOptions, assertNumber, assertObject, wrongUseError } from '../core/options.ts'
-import type { Consumer } from '../define/consumer.ts'
+import type { Consumer, ConsumerSet } from '../define/consumer.ts'
+import { listConsumers } from '../define/consumer-set.ts'
 import type { RunOverrides } from '../define/consumer-settings.ts'
 import { overrideSettings } from '../define/consumer-settings.ts'
 import type { LambdaContext } from '../define/handler.ts'
@@ -44,7 +45,7 @@ export const RUN_OPTION_NAMES = [...HANDLER_OPTION_NAMES, 'remainingMs', 'signal
  */
 export function resolveRunConsumers(
   action: string,
-  given: Consumer | readonly Consumer[],
+  given: Consumer | readonly (Consumer | ConsumerSet)[],
   options: RunOptions & RunOverrides,
   known: readonly string[],
 ): readonly Consumer[] {
@@ -65,8 +66,8 @@ export function resolveRunConsumers(
   }))
 }
 
-function asConsumers(action: string, given: Consumer | readonly Consumer[]): readonly Consumer[] {
-  const consumers = (Array.isArray(given) ? given : [given]) as readonly Consumer[]
+function asConsumers(action: string, given: Consumer | readonly (Consumer | ConsumerSet)[]): readonly Consumer[] {
+  const consumers = listConsumers(given)
   if (consumers.length === 0) throw wrongUseError(action, 'there must be at least one consumer')
   const seen = new Set<string>()
   for (const consumer of consumers) {

@@ -52,6 +52,12 @@ test.each([
   [['orders', 'billing'], '--owner NAME must say who answers for the group'],
   [['orders', '--remove'], '--remove needs GROUP'],
   [['orders', '--owner', 'a'], '--owner needs GROUP'],
+  [['orders', '--max-lag', '5'], '--max-lag needs GROUP'],
+  [['orders', '--letters', 'x'], '--letters needs GROUP'],
+  [['orders', 'billing', '--remove', '--retention-ms', '1'], '--retention-ms needs GROUP, and goes without --remove'],
+  [['orders', 'billing', '--remove', '--letters-owner', 'a'], '--letters-owner needs GROUP'],
+  [['orders', 'billing', '--owner', 'a', '--max-age-ms', '0'], 'objective.maxAgeMs must be >= 1, got 0'],
+  [['orders', 'billing', '--owner', 'a', '--letters', ''], 'deadLetters.stream must be a string that is not empty'],
   [['orders', 'billing', '--owner', 'a', '--max-lag', 'x'], '--max-lag must be a whole number, 0 or more'],
 ])('register refuses %j', async (args, message) => {
   const { run } = await aStream()
@@ -107,4 +113,35 @@ test('doctor names a group that nobody has read for a day, with something to do'
 
   expect(doctor.join('\n')).toContain('though there is something to do: the group is dead')
   expect(doctor.join('\n')).toContain('ask its owner, team')
+})
+
+test('status and doctor name floors, and that there is no group, as what they are', async () => {
+  const { run, raw } = await aStream()
+  const since = Date.now() - 200_000_000
+  await raw.xadd('orders', '1-0', 'a', 'b')
+  const notes = { ranAt: Date.now(), sinceNoGroups: since, 'sinceFloor:snapshots': since, 'sinceFloor:keepFrom': since }
+  await raw.hset('{orders}::stream::janitor', notes)
+
+  const status = (await run('status', '--stream', 'orders')).join('\n')
+  const doctor = (await run('doctor', '--stream', 'orders')).join('\n')
+
+  expect(status).toContain('floor snapshots keeps entries from being trimmed, for 2d')
+  expect(status).toContain('that there is no group keeps entries from being trimmed, for 2d')
+  expect(doctor).toContain('Floor "snapshots" has kept entries from being trimmed for 2 d')
+  expect(doctor).toContain("HDEL '{orders}::stream::floors' snapshots")
+  expect(doctor).toContain('see whether what keepFrom of the janitor answers goes on')
+  expect(doctor).toContain('That there is no group, and none is registered, has kept entries')
+  expect(doctor).not.toContain('poller and claimer run')
+})
+
+test('doctor holds a group against its objective where the server counts no lag', async () => {
+  const { run, raw } = await aStream()
+  await run('register', 'orders', 'billing', '--owner', 'team', '--max-lag', '2')
+  for (let n = 1; n < 6; n++) await raw.xadd('orders', `${n}-0`, 'a', 'b')
+  await raw.xgroup('CREATE', 'orders', 'billing', '0-5')
+  await raw.xdel('orders', '3-0')
+
+  const doctor = (await run('doctor', '--stream', 'orders')).join('\n')
+
+  expect(doctor).toContain("4 entries wait for the first delivery; the group's objective is 2")
 })

@@ -80,8 +80,8 @@ const ROWS = TABLES.flatMap(({ rows, ...table }) =>
 )
 
 function publisherDefaults() {
-  const { trim, maxEntryBytes } = resolvePublisherOptions({ stream: 'orders', redis })
-  return { ...trim, maxEntryBytes }
+  const { trim, maxEntryBytes, maxWaitMs } = resolvePublisherOptions({ stream: 'orders', redis })
+  return { ...trim, maxEntryBytes, maxWaitMs }
 }
 
 /** The row of an option in the first table of a section of the README. */

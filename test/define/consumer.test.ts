@@ -338,14 +338,21 @@ describe('defineConsumer()', () => {
     ],
     [range(': deadLetters.maxLength must be >= 1, got 0'), { deadLetters: { maxLength: 0 } }],
     [type(': deadLetters.stream must be a string that is not empty, got ""'), { deadLetters: { stream: '' } }],
-    ...['{orders}:billing:due', '{orders}:billing:state', '{orders}:billing:slot:poller-0'].map(
-      (stream): [Error, Partial<ConsumerOptions>] => [
-        range(
-          `: deadLetters.stream must not be the stream itself or another key of the consumer, got ${JSON.stringify(stream)}`,
-        ),
-        { deadLetters: { stream } },
-      ],
-    ),
+    ...[
+      '{orders}:billing:due',
+      '{orders}:billing:state',
+      '{orders}:billing:slot:poller-0',
+      '{orders}:delayed',
+      '{orders}:delayed:events',
+      '{orders}::published::e-1',
+      '{orders}::aggregate:::',
+      '{orders}::stream::groups',
+    ].map((stream): [Error, Partial<ConsumerOptions>] => [
+      range(
+        `: deadLetters.stream must not be the stream itself or another key of the consumer, got ${JSON.stringify(stream)}`,
+      ),
+      { deadLetters: { stream } },
+    ]),
     [
       range(': deadLetters.stream must not be the stream itself or another key of the consumer, got "orders"'),
       { deadLetters: { stream: 'orders' } },

@@ -126,12 +126,32 @@ test('npm run demo -- accounts loses not a cent', { timeout: PATIENCE_MS }, asyn
   expect(balances).toBeGreaterThan(0)
 })
 
+test('npm run demo -- outbox publishes each row once, in order', { timeout: PATIENCE_MS }, async () => {
+  const ran = await runDemo(['outbox', '--seconds', '3'])
+
+  expect(ran).toMatchObject({ status: 0, stderr: '', leftFiles: [] })
+  expect(ran.stdout).toMatch(/\n\nEverything adds up\n$/)
+  const [rows, published, setAside] = numbersOf(ran, /ok {2}rows (\d+) += published (\d+) \+ set aside (\d+)$/m)
+  expect(rows).toBe(published + setAside)
+  expect(Math.min(published, setAside)).toBeGreaterThan(0)
+})
+
 test('npm run demo -- webhooks adds up', { timeout: PATIENCE_MS }, async () => {
   const ran = await runDemo(['webhooks', '--seconds', '3'])
 
   expect(ran).toMatchObject({ status: 0, stderr: '', leftFiles: [] })
   expect(numbersOf(ran, /^ok {2}delivered (\d+) += done by merchants (\d+)$/m)[0]).toBeGreaterThan(0)
   expect(ran.stdout).toMatch(/^ok {2}events \d+ += delivered \d+ \+ dead letters \d+ \+ of a disabled endpoint \d+$/m)
+  expect(ran.stdout).toMatch(/\n\nEverything adds up\n$/)
+})
+
+test('npm run demo -- jobs adds up', { timeout: PATIENCE_MS }, async () => {
+  const ran = await runDemo(['jobs', '--seconds', '3'])
+
+  expect(ran).toMatchObject({ status: 0, stderr: '', leftFiles: [] })
+  const ended =
+    /^ok {2}jobs (\d+) += done (\d+) \+ failed (\d+) \+ canceled before they started \d+ \+ canceled later \d+$/m
+  for (const count of numbersOf(ran, ended)) expect(count).toBeGreaterThan(0)
   expect(ran.stdout).toMatch(/\n\nEverything adds up\n$/)
 })
 

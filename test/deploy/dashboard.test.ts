@@ -43,7 +43,7 @@ describe('the dashboard of a consumer', () => {
         'Duration',
       ],
       Backlog: ['Lag', 'IteratorAge'],
-      Latency: ['PublishToAckAge', 'PublishToAckAge', 'TimeSinceLastSuccess'],
+      Latency: ['PublishToAckAge', 'PublishToAckAge', 'AckLatency', 'TimeSinceLastSuccess'],
       Pending: ['PendingEntries', 'ParkedEntries', 'OldestPendingAge'],
       Failures: [
         'FailedInvokeEventCount',
@@ -57,6 +57,14 @@ describe('the dashboard of a consumer', () => {
         'Throttles',
       ],
       Retries: ['RetriedEventCount', 'ReleasedEventCount', 'SupersededEventCount', 'ThrottledEventCount'],
+      Redelivered: [
+        'RedeliveredInvokedEventCount',
+        'RedeliveredFailedInvokeEventCount',
+        'RedeliveredDeletedEventCount',
+        'DeliveryCount',
+        'DeliveryCount',
+      ],
+      Errors: [undefined],
       'Dead letters': [
         'OnFailureDestinationDeliveredEventCount',
         'OnFailureDestinationDeliveryErrorCount',
@@ -171,5 +179,19 @@ describe('the dashboard of a consumer', () => {
       [12, 3, 12, 6],
       [0, 9, 12, 6],
     ])
+  })
+
+  test('searches for the names of errors, in what it can quote', () => {
+    const searchOf = (options: Partial<DashboardSubject>) =>
+      widgetsOf(options).find(({ properties: { title } }) => title.startsWith('Errors:')).properties.metrics[0][0]
+        .expression
+    const schema = '{Millrace,service,EventSource,ConsumerGroup,ErrorName} MetricName="FailedInvokeEventCount"'
+
+    expect(searchOf({})).toBe(
+      `SEARCH('${schema} service="shop" EventSource="orders" ConsumerGroup="billing"', 'Sum', 60)`,
+    )
+    expect(searchOf({ service: { Ref: 'Service' }, stream: "it's" })).toBe(
+      `SEARCH('${schema} ConsumerGroup="billing"', 'Sum', 60)`,
+    )
   })
 })

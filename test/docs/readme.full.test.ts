@@ -68,10 +68,12 @@ describe('README', () => {
 
   it('its table of errors names every class with its code', async () => {
     const files = [
+      'src/core/error-codes.ts',
       'src/errors.ts',
       'src/core/payload-errors.ts',
       'src/run/invocation-errors.ts',
       'src/janitor/janitor-failed-error.ts',
+      'src/publish/backlog-full-error.ts',
     ]
     const source = (await Promise.all(files.map((path) => readFile(join(root, path), 'utf8')))).join('\n')
     const codes = [...source.matchAll(/^ {2}\| '(ERR_\w+)'$/gm)].map(([, code]) => code)

@@ -7,12 +7,14 @@ import { promisify } from 'node:util'
 import { Redis } from 'ioredis'
 import { createPublisher } from 'millrace'
 import { connectIoredis } from 'millrace/ioredis'
-import { afterAll, beforeAll, expect, onTestFinished, test } from 'vitest'
+import { afterAll, beforeAll, expect, onTestFinished, test, vi } from 'vitest'
 import { SampleTaken } from '../../examples/monitoring/events.ts'
 import { RegisterUser } from '../../examples/users/events.ts'
+import { startPostgres } from '../../tools/postgres-server.ts'
 import { millrace, type Run } from '../cli/millrace.ts'
 import { SCHEMAS, type Template } from '../infra/osls.ts'
 import { validateTemplate } from '../support/validate-template.ts'
+import { migrate } from '../systems/outbox/rows.ts'
 
 const run = promisify(execFile)
 const root = join(import.meta.dirname, '../..')
@@ -52,6 +54,27 @@ const WORKS: Readonly<Record<string, (copied: Copied) => Promise<void>>> = {
     const read = () => invoke('accounts-dev-api', { queryStringParameters: { accountId: 'bert' } })
     await expect.poll(read, { timeout: 20_000 }).toMatchObject({ body: expect.stringContaining('"cents":"85"') })
   },
+  // a type that is configured while its poller listens
+  async jobs({ run, invoke }) {
+    const ask = (action: string, request = {}) => invoke('jobs-dev-api', { action, ...request })
+    await run.printed(/-janitor: /)
+    await ask('configure', { type: 'Slugify', input: { functionName: 'jobs-dev-job-slugify' } })
+    await ask('submit', { type: 'Slugify', input: 'Hello, World', jobId: 'slug' })
+    await ask('submit', { type: 'CountPrimes', input: { below: 10_000 }, jobId: 'primes', priority: 'high' })
+    await ask('submit', {
+      type: 'SendMail',
+      input: { to: 'ada@example.com', text: '' },
+      jobId: 'mail',
+      priority: 'low',
+    })
+    const read = (jobId: string) => () => ask('read', { jobId })
+    await expect.poll(read('slug'), SOON).toMatchObject({ state: 'done', result: { slug: 'hello-world' } })
+    await expect.poll(read('primes'), SOON).toMatchObject({ state: 'done', progress: 100, result: { primes: 1229 } })
+    // there is no mail service
+    await expect.poll(read('mail'), SOON).toMatchObject({ state: 'retrying' })
+    expect(await ask('cancel', { jobId: 'mail' })).toBe('canceled')
+    expect(await ask('report')).toEqual([])
+  },
   async monitoring({ redisUrl, run, invoke }) {
     const redis = connectIoredis(redisUrl)
     onTestFinished(() => redis.close())
@@ -68,6 +91,19 @@ const WORKS: Readonly<Record<string, (copied: Copied) => Promise<void>>> = {
     const { points, total } = JSON.parse(body)
     expect(points).toHaveLength(11)
     expect(total).toMatchObject({ count: 11, sum: '6600.000000', min: 600, max: 600 })
+  },
+
+  async outbox({ redisUrl, run, invoke }) {
+    const raw = new Redis(redisUrl)
+    onTestFinished(() => raw.disconnect())
+    const ask = async (command: object) => {
+      const { body } = (await invoke('outbox-dev-api', { body: JSON.stringify(command) })) as { body: string }
+      return (JSON.parse(body) as { outcome: string }).outcome
+    }
+    expect(await ask({ type: 'place', orderId: 'o-1', cents: 100 })).toBe('done')
+    expect(await ask({ type: 'pay', orderId: 'o-1' })).toBe('done')
+    await run.printed(/-relay: .*published [12]/)
+    await expect.poll(() => raw.hgetall('{orders}:totals'), SOON).toEqual({ placed: '1', paid: '1', cents: '100' })
   },
 
   // its poller listens for a minute, and says what it did after that
@@ -87,8 +123,24 @@ const WORKS: Readonly<Record<string, (copied: Copied) => Promise<void>>> = {
   },
 }
 
+/** What a system needs beside Redis: variables of its functions, `NAME=value`. */
+const BESIDE: Readonly<Record<string, () => Promise<string[]>>> = {
+  async outbox() {
+    const postgres = await startPostgres()
+    vi.stubEnv('DATABASE_URL', postgres.url)
+    onTestFinished(async () => {
+      vi.unstubAllEnvs()
+      await postgres.stop()
+    })
+    const { database } = await import('../../examples/outbox/database.ts')
+    await migrate(database)
+    await database.close()
+    return [`DATABASE_URL=${postgres.url}`]
+  },
+}
+
 /** Those that must hear of errors in any of their functions. */
-const ALARMED = new Set(['monitoring'])
+const ALARMED = new Set(['monitoring', 'outbox'])
 
 /** Functions whose own errors nobody would hear of. */
 function withoutAlarm({ Resources }: Template): string[] {
@@ -130,9 +182,10 @@ test.each(examples)(
     const install = ['install', '--prefer-offline', '--no-audit', '--no-fund', tarball]
     await run('npm', install, { cwd: folder, env: ENVIRONMENT })
 
+    const beside = (await BESIDE[name]?.()) ?? []
     const TMPDIR = await mkdtemp(join(tmpdir(), 'millrace-dev-'))
     onTestFinished(() => rm(TMPDIR, { recursive: true, force: true }))
-    const dev = millrace(['dev', '--every', '1'], {
+    const dev = millrace(['dev', '--every', '1', ...beside.flatMap((variable) => ['--env', variable])], {
       cwd: folder,
       // with no credentials, and no home folder to take them from
       env: { PATH, TMPDIR, HOME: TMPDIR, SLS_SCHEMA_CACHE_BASE_DIR: SCHEMAS },

@@ -1,7 +1,11 @@
+import { once } from 'node:events'
 import { readFileSync } from 'node:fs'
+import type { RequestListener } from 'node:http'
+import { createServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
 import type { BatchContext, BatchEvent, EventOf } from 'millrace'
-import { createPublisher, poll } from 'millrace'
+import { createPublisher, defineConsumer, onBatch, poll } from 'millrace'
 import type { StreamInspection } from 'millrace/operate'
 import { connectMemory, createHandlerContext, effectsOf } from 'millrace/testing'
 import { describe, expect, onTestFinished, test, vi } from 'vitest'
@@ -75,6 +79,16 @@ describe('loadRows()', () => {
     expect([...sinks.rows.keys()]).toEqual(['e-0', 'e-1', 'e-3'])
   })
 
+  test('flushes its own rows, and none that another load left there', async () => {
+    const { loadRows, sinks } = await withSinks({
+      fateOf: (asked, n) => (asked === 'flush' && n === 1 ? 'fail' : 'yes'),
+    })
+    await expect(loadRows(batchOf(3), context())).rejects.toThrow()
+    await loadRows(batchOf(1), context())
+
+    expect([...sinks.rows.keys()]).toEqual(['e-0'])
+  })
+
   test('fails as a whole if the flush does, and hands back what nobody took', async () => {
     const failed = await withSinks({ fateOf: (asked) => (asked === 'flush' ? 'fail' : 'yes') })
     await expect(failed.loadRows(batchOf(2), context())).rejects.toThrow('The warehouse answered flush with 500')
@@ -82,6 +96,90 @@ describe('loadRows()', () => {
     await expect(busy.loadRows(batchOf(2), context())).rejects.toThrow('The warehouse takes nothing for now')
     const lost = await withSinks({ fateOf: () => 'drop' })
     await expect(lost.loadRows(batchOf(2), context())).rejects.toThrow('The warehouse cannot be reached')
+  })
+})
+
+describe('a warehouse', () => {
+  /** What a load says where the warehouse answers like that. */
+  async function loadFrom(listener: RequestListener) {
+    const server = createServer(listener)
+    await once(server.listen(0, '127.0.0.1'), 'listening')
+    onTestFinished(() => {
+      server.closeAllConnections()
+      server.close()
+    })
+    vi.resetModules()
+    vi.stubEnv('WAREHOUSE_URL', `http://127.0.0.1:${(server.address() as AddressInfo).port}`)
+    onTestFinished(() => void vi.unstubAllEnvs())
+    const { loadRows } = await import('../../functions/fan-out/warehouse.ts')
+    return loadRows(batchOf(1), context()).then(
+      () => undefined,
+      (thrown: Error) => thrown,
+    )
+  }
+
+  test.each([408, 429, 502, 503, 504])('that answers %s took nothing, at no delivery', async (status) => {
+    expect(await loadFrom((_request, response) => response.writeHead(status).end())).toMatchObject({
+      code: 'ERR_UNAVAILABLE',
+      isLasting: false,
+    })
+  })
+
+  test('that leads elsewhere is not followed: a page there is no flush', async () => {
+    const paths: string[] = []
+    const error = await loadFrom(({ url = '' }, response) => {
+      paths.push(url.split('?')[0] as string)
+      if (url.startsWith('/rows')) return void response.end('{"refused":[]}')
+      response.writeHead(url.startsWith('/flush') ? 302 : 200, { location: '/login' }).end()
+    })
+
+    expect(error?.message).toBe('The warehouse answered flush with 302')
+    expect(paths).toEqual(['/rows', '/flush'])
+  })
+
+  test.each(['<html>secret', '{"refused":"secret"}', ''])(
+    'that answers %j has no list, which is not quoted',
+    async (body) => {
+      const error = await loadFrom((_request, response) => response.end(body))
+
+      expect(error?.message).toBe('The warehouse answered rows with no list of what it refused')
+      expect(error?.cause).toBeUndefined()
+    },
+  )
+})
+
+describe('a sink', () => {
+  const calls = [
+    ['loadRows', 'rows'],
+    ['forwardEvents', 'events'],
+    ['keepRecord', 'object'],
+  ] as const
+
+  test.each(calls)('that does not answer is left when the time of %s is over', async (name) => {
+    const asked = Promise.withResolvers<void>()
+    const hang = () => {
+      asked.resolve()
+      return new Promise<never>(() => {})
+    }
+    const handlers = await withSinks({ fateOf: hang })
+    const stop = new AbortController()
+    const call = handlers[name](batchOf(1), { signal: stop.signal } as BatchContext)
+    await asked.promise
+    stop.abort()
+
+    await expect(call).rejects.toThrow()
+  })
+
+  test.each(calls)('that is down is asked once by %s: the engine repeats, at no delivery', async (name, what) => {
+    let times = 0
+    const busy = (asked: string) => {
+      times += Number(asked === what)
+      return 'busy' as const
+    }
+    const handlers = await withSinks({ fateOf: busy })
+
+    await expect(handlers[name](batchOf(1), context())).rejects.toMatchObject({ code: 'ERR_UNAVAILABLE' })
+    expect(times).toBe(1)
   })
 })
 
@@ -98,16 +196,28 @@ describe('forwardEvents()', () => {
     ])
   })
 
-  test('retries what the bus did not take, and gives up what it never will', async () => {
-    const pieces = { 'e-1': 'later', 'e-2': 'refused' } as const
+  test('hands back what the bus did not take, and gives up what it never will', async () => {
+    const pieces = { 'e-1': 'later', 'e-2': 'refused', 'e-3': 'denied' } as const
     const pieceOf = (_: unknown, id: string) => pieces[id as keyof typeof pieces] ?? 'taken'
     const { forwardEvents } = await withSinks({ pieceOf })
-    const { batchItemFailures } = await forwardEvents(batchOf(3), context())
+    const { batchItemFailures } = await forwardEvents(batchOf(4), context())
 
-    expect(batchItemFailures?.map(({ itemIdentifier, error }) => [itemIdentifier, (error as Error).name])).toEqual([
-      ['1795971102000-1', 'Error'],
-      ['1795971102000-2', 'NonRetryableError'],
+    expect(batchItemFailures).toMatchObject([
+      { itemIdentifier: '1795971102000-1', error: { code: 'ERR_UNAVAILABLE', isLasting: false } },
+      { itemIdentifier: '1795971102000-2', error: { code: 'ERR_NON_RETRYABLE' } },
+      { itemIdentifier: '1795971102000-3', error: { code: 'ERR_UNAVAILABLE', isLasting: true } },
     ])
+  })
+
+  test('costs no delivery where the bus takes requests, and no event of them', async () => {
+    const { forwardEvents } = await withSinks({ pieceOf: () => 'later' })
+    const redis = connectMemory()
+    const shop = createPublisher({ stream: STREAM, redis })
+    for (const eventId of ['e-0', 'e-1']) await shop.publish(OrderPaid, { ...WHO, cents: 1 }, { eventId })
+    const bus = defineConsumer({ stream: STREAM, group: 'bridge', routes: [onBatch(OrderPaid, forwardEvents)] })
+
+    expect(await poll(bus, { redis })).toMatchObject({ released: 2, retried: 0, acked: 0 })
+    expect(redis.pending(STREAM, 'bridge').map(({ deliveryCount }) => deliveryCount)).toEqual([0, 0])
   })
 
   test('hands all back if the bus cannot be reached', async () => {
@@ -143,6 +253,15 @@ describe('keepRecord()', () => {
         ],
       },
     ])
+  })
+
+  test('writes bytes that are no UTF-8 as base64, so that none is lost', async () => {
+    const { keepRecord, sinks } = await withSinks()
+    const [event] = batchOf(1) as [BatchEvent]
+    const fields = [[Buffer.from('photo'), Buffer.from([255, 216, 0])]] as const
+    await keepRecord([{ ...event, fields }], context())
+
+    expect([...sinks.objects.values()]).toEqual([[{ entryId: event.entryId, fields: [['photo', { base64: '/9gA' }]] }]])
   })
 
   test('writes an object once: the same batch again changes nothing, another one has another name', async () => {
@@ -237,6 +356,26 @@ describe('the groups', () => {
     })
   })
 
+  test('ask the bus for no more than it takes in one request', async () => {
+    const requests: number[] = []
+    const { sinks } = await withSinks({ doneWith: () => requests.push(sinks.forwarded.length) })
+    const { bridge } = await import('../../functions/fan-out/consumers.ts')
+    const redis = connectMemory()
+    const shop = createPublisher({ stream: STREAM, redis })
+    await shop.publishMany(Array.from({ length: 25 }, () => [OrderPaid, { ...WHO, cents: 1 }] as const))
+
+    expect(await poll(bridge, { redis, mode: 'drain' })).toMatchObject({ acked: 25 })
+    expect(requests.map((count, n) => count - (requests[n - 1] ?? 0)).every((size) => size <= 10)).toBe(true)
+    for (const { batching } of bridge.routes.values())
+      expect(batching?.limits).toMatchObject({ maxEvents: 10, maxBytes: 200_000 })
+  })
+
+  test('retry alike', () => {
+    const settings = { handlerTimeoutMs: 10_000, minIdleMs: 60_000, maxDeliveries: 8 }
+
+    expect(groups.map((group) => group.settings)).toMatchObject(groups.map(() => settings))
+  })
+
   test('each have an objective', () => {
     expect(groups.map(({ group }) => group)).toEqual(Object.keys(OBJECTIVES))
   })
@@ -273,22 +412,43 @@ test.each(['serverless.yml', 'infra/cdk.ts'])('%s has the objectives as alarms',
 })
 
 describe('startAgain()', () => {
+  /** What changes a group that has had its last entry. */
+  async function asking(id: string, last = '1795971103000-0') {
+    const asked: (readonly unknown[])[] = []
+    await startAgain(async (commands) => {
+      asked.push(...commands)
+      const of = (name: string, at: string) => ['name', name, 'last-delivered-id', at]
+      return commands.map(([name]) => (name === 'XINFO' ? [of('billing', '1-0'), of('cache', last)] : 'OK'))
+    }, id)
+    return asked.filter(([name]) => name !== 'XINFO')
+  }
+
   test.each([
     ['1795971102000-7', '1795971102000-6'],
     ['1795971102000', '1795971101999-18446744073709551615'],
     ['1795971102000-0', '1795971101999-18446744073709551615'],
     ['0-0', '0-0'],
+    ['1795971102000-18446744073709551615', '1795971102000-18446744073709551614'],
+    ['1795971103000-1', '1795971103000-0'],
   ])('has %s come first', async (id, position) => {
-    const asked: unknown[] = []
-    await startAgain(async (commands) => {
-      asked.push(...commands)
-      return []
-    }, id)
-
-    expect(asked).toEqual([['XGROUP', 'SETID', STREAM, 'cache', position]])
+    expect(await asking(id)).toEqual([['XGROUP', 'SETID', STREAM, 'cache', position]])
   })
 
-  test.each(['', '$', '-5m', '1-2-3'])('refuses %j', async (id) => {
+  test.each(['1795971103000-2', '1795971103001', '1795971102000000-0'])(
+    'refuses %s, which lies ahead of what the group has had',
+    async (id) => {
+      await expect(asking(id)).rejects.toThrow(
+        `Nothing that the group has had is at ${id} or after it: its last entry was 1795971103000-0`,
+      )
+    },
+  )
+
+  test('compares ids by number', async () => {
+    await expect(asking('10-1', '9-3')).rejects.toThrow('its last entry was 9-3')
+    expect(await asking('9-9', '10-1')).toHaveLength(1)
+  })
+
+  test.each(['', '$', '-5m', '1-2-3', '1-18446744073709551616'])('refuses %j', async (id) => {
     await expect(startAgain(async () => [], id)).rejects.toThrow(`An entry id is like 1795971102000-0, got "${id}"`)
   })
 })

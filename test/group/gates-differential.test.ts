@@ -18,7 +18,21 @@ const TOLERANCE_MS = 3_000
 
 const keys = consumerKeys('orders', 'billing')
 const address = { stream: 'orders', group: 'billing', keys, settings: resolveSettings('test', {}) }
-const TIMES = ['line', 'back', 'used', 'free', 'since', '@', 'opened ', 'until ', 'held ']
+const TIMES = [
+  'line',
+  'back',
+  'used',
+  'free',
+  'since',
+  'asked',
+  'woke',
+  '@',
+  'opened ',
+  'until ',
+  'held ',
+  'fails ',
+  'worked ',
+]
 
 interface Side {
   ask(nonce: string, most: number, operations: readonly GateOperation[]): Promise<readonly GateAnswer[]>
@@ -113,6 +127,7 @@ const operation: fc.Arbitrary<GateOperation> = fc.oneof(
     perMs: fc.constant(45_000),
     probeAfterMs: fc.constant(45_000),
     error: fc.constant('Error'),
+    isLast: fc.boolean(),
   }),
   fc.record({ op: fc.constant('worked' as const), eventType, failuresKey: fc.constant(keys.failures('x')), entryId }),
   fc.record({ op: fc.constant('void' as const), eventType, entryId }),
@@ -288,4 +303,29 @@ it('a turn that one limit has later uses up none of another', async () => {
   expect(answers.map(({ kind }) => kind)).toEqual(['pass', 'turn', 'pass'])
   expect(answers[1]?.at).toBeGreaterThan(1_000)
   expect(answers[2]?.at).toBeLessThan(11)
+})
+
+it.each(['server', 'memory'] as const)('who came later stands behind whose turn passed, on the %s', async (where) => {
+  const side = { server: () => serverSide(redis), memory: memorySide }[where]()
+  await side.clear()
+  const turn = { key: keys.rate('a'), max: 1, perMs: 60_000, lateMs: 10, slackMs: 0 }
+  const pass = (id: string, isKnown = false): GateOperation => {
+    return { op: 'pass', entryId: id, holder: id, isKnown, eventType: '', places: [], turns: [turn] }
+  }
+  const kinds = async (nonce: string, ...operations: GateOperation[]) =>
+    (await side.ask(nonce, 4, operations)).map(({ kind }) => kind)
+  const passes = async (steps: number) => {
+    for (let n = 0; n < steps; n++) await side.pass()
+  }
+
+  expect(await kinds('n1', pass('1-0'), pass('2-0'), pass('3-0'))).toEqual(['pass', 'turn', 'turn'])
+  await passes(5)
+  expect(await kinds('n2', pass('9-0'), pass('2-0', true), pass('3-0', true))).toEqual(['turn', 'pass', 'turn'])
+  await passes(1)
+  // its turn is near, and the other's as well, who stands before it
+  expect(await kinds('n3', pass('9-0', true), pass('3-0', true))).toEqual(['turn', 'pass'])
+  await passes(2)
+  expect(await kinds('n4', pass('10-0'), pass('9-0', true))).toEqual(['turn', 'pass'])
+  await passes(3)
+  expect(await kinds('n5', pass('11-0'), pass('10-0', true))).toEqual(['turn', 'pass'])
 })

@@ -76,7 +76,9 @@ import { settleEntriesScript } from '../../src/group/redis/scripts/settle.ts'
 import { startClaimedScript } from '../../src/group/redis/scripts/start.ts'
 import { takeSetAsideGuardedScript, takeSetAsideScript, undoTakeScript } from '../../src/group/redis/scripts/take.ts'
 import { takeSlotScript } from '../../src/group/redis/scripts/take-slot.ts'
+import { takeSomeGuardedScript, takeSomeScript } from '../../src/group/redis/scripts/take-some.ts'
 import { trimDoneScript } from '../../src/group/redis/scripts/trim-done.ts'
+import { undoneEntriesScript } from '../../src/group/redis/scripts/undone-entries.ts'
 import type { RedisCommand } from '../../src/group/redis/transport.ts'
 import { type PrivateRedis, startRedisServer } from '../../tools/redis-server.ts'
 import { claimOnce } from '../support/claim-once.ts'
@@ -86,6 +88,7 @@ import { type AclUser, createAclUsers, readAclUsers, urlOf } from './acl-users.t
 const PUBLISHER = 'orders-publisher'
 const DEDUPLICATOR = 'orders-deduplicator'
 const DECIDER = 'orders-decider'
+const THROTTLED = 'orders-throttled'
 const DELAYER = 'orders-delayer'
 const POLLER = 'orders-poller'
 const PROMOTER = 'orders-promoter'
@@ -93,7 +96,19 @@ const CLAIMER = 'orders-claimer'
 const CONSOLE = 'orders-console'
 const OPERATOR = 'orders-operator'
 const JANITOR = 'orders-janitor'
-const USERS = [PUBLISHER, DEDUPLICATOR, DECIDER, DELAYER, POLLER, PROMOTER, CLAIMER, CONSOLE, OPERATOR, JANITOR]
+const USERS = [
+  PUBLISHER,
+  DEDUPLICATOR,
+  DECIDER,
+  THROTTLED,
+  DELAYER,
+  POLLER,
+  PROMOTER,
+  CLAIMER,
+  CONSOLE,
+  OPERATOR,
+  JANITOR,
+]
 
 const SHARED_SCRIPTS = [
   takeSlotScript,
@@ -145,6 +160,8 @@ const POLICY_SCRIPTS = [
   holdMarkersScript,
   passGatesScript,
   takeSetAsideGuardedScript,
+  takeSomeScript,
+  takeSomeGuardedScript,
 ]
 const EVALS: RedisCommand[] = [['eval'], ['evalsha']]
 
@@ -171,6 +188,7 @@ const SENT: Readonly<Record<string, readonly string[]>> = {
   [PUBLISHER]: aclNames([...PUBLISHING, timeCommand]),
   [DEDUPLICATOR]: aclNames([...EVALS, ...PUBLISHING, timeCommand, ...callsOf(publishOnceScript)]),
   [DECIDER]: aclNames([...EVALS, ...PUBLISHING, timeCommand, ...DECIDER_SCRIPTS.flatMap(callsOf)]),
+  [THROTTLED]: aclNames([...EVALS, ...PUBLISHING, timeCommand, ...callsOf(undoneEntriesScript)]),
   [DELAYER]: aclNames([...EVALS, ...PUBLISHING, ...DELAYER_SCRIPTS.flatMap(callsOf)]),
   [POLLER]: aclNames(POLLING),
   [PROMOTER]: aclNames([...POLLING, ...callsOf(promoteDelayedScript)]),
@@ -250,6 +268,12 @@ const REFUSED: readonly (readonly [user: string, command: string])[] = [
   [DECIDER, 'XADD {orders}::aggregate::a * a b'],
   [DECIDER, 'ZADD {orders}::aggregate:%:a 1 a'],
   [DECIDER, 'ZRANGE {orders}:delayed 0 -1'],
+  [THROTTLED, 'XTRIM orders MAXLEN 0'],
+  [THROTTLED, 'XRANGE {orders}::stream::groups - +'],
+  [THROTTLED, 'HSET {orders}::stream::groups billing x'],
+  [THROTTLED, 'HGET {orders}::stream::groups billing'],
+  [THROTTLED, 'DEL {orders}::stream::groups'],
+  [THROTTLED, 'HKEYS {orders}:billing:state'],
   [DELAYER, 'PEXPIREAT orders 1'],
   [DELAYER, 'PEXPIREAT {orders}::published::e 1'],
   [DELAYER, 'UNLINK orders'],
@@ -378,6 +402,7 @@ const DELAYED = ['{orders}:delayed', '{orders}:delayed:*']
 const AGGREGATES = '{orders}::aggregate::*'
 const MARKERS = '{orders}::published::*'
 const NOTES = '{orders}::stream:*'
+const REGISTRY = '{orders}::stream::groups'
 
 describe('the ACL file', () => {
   test("names users with only the stream's and group's keys, and no command category", () => {
@@ -409,6 +434,12 @@ describe('the ACL file', () => {
         DECIDER,
         ['orders', AGGREGATES],
         ['on', '-@all', '~orders -@all', `~${AGGREGATES} -@all`, '~{orders}:billing:wake -@all'],
+        false,
+      ],
+      [
+        THROTTLED,
+        ['orders', REGISTRY],
+        ['on', '-@all', '~orders -@all', `~${REGISTRY} -@all`, '~{orders}:billing:wake -@all'],
         false,
       ],
       [
@@ -451,9 +482,10 @@ describe('the ACL file', () => {
     const files = await readdir(join(import.meta.dirname, '../../src/group/redis/scripts'))
 
     expect(files.filter((file) => !PARTS.includes(file))).toHaveLength(
-      // two of them are in the file of another
+      // three of them are in the file of another
       new Set([
         ...DECIDER_SCRIPTS,
+        undoneEntriesScript,
         ...DELAYER_SCRIPTS,
         promoteDelayedScript,
         ...POLLER_SCRIPTS,
@@ -461,7 +493,7 @@ describe('the ACL file', () => {
         ...OPERATOR_SCRIPTS,
         ...JANITOR_SCRIPTS,
         ...POLICY_SCRIPTS,
-      ]).size - 2,
+      ]).size - 3,
     )
   })
 })
@@ -593,6 +625,7 @@ describe('under the users of the ACL file', () => {
     await delayAndPromote(monitor, wake)
     await deduplicate(monitor, wake)
     await decide(monitor, wake)
+    await publishThrottled(monitor, wake)
     await trim(monitor)
     monitor.stop()
   })
@@ -635,6 +668,16 @@ describe('under the users of the ACL file', () => {
       { drained: true, streams: [{ stream: 'orders' }, { stream: '{orders}:billing:dlq', kept: 0 }] },
       { streams: [{ trimmed: 0, blockers: [{ name: 'billing' }] }, {}] },
     ])
+  }
+
+  /** A publisher with maxBacklog, while there is room. */
+  async function publishThrottled(monitor: CommandWatch, wake: Wake): Promise<void> {
+    const redis = connectAs(THROTTLED)
+    await admin.del('{orders}:billing:wake')
+    await admin.hset(REGISTRY, 'billing', '{"owner":"shop"}')
+    const orders = createPublisher({ stream: 'orders', redis, wake, retentionMs: 86_400_000, maxBacklog: 1_000_000 })
+    await monitor.during(THROTTLED, () => orders.publish(Order, { behaviour: 'fine' }))
+    await admin.del(REGISTRY)
   }
 
   /** Everything that a publisher with expectedVersion does, and a reader of what it published. */

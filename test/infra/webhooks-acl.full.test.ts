@@ -29,6 +29,9 @@ const REFUSED: readonly (readonly [user: string, command: string])[] = [
   ['webhooks-publisher', 'HSET {webhooks}:endpoint:m-1 url x'],
   ['webhooks-registrar', 'HGET {webhooks}:endpoint:m-1 secrets'],
   ['webhooks-registrar', 'XADD webhooks * a b'],
+  ['webhooks-registrar', 'HDEL {webhooks}:paused m-1'],
+  ['webhooks-registrar', 'ZREM {webhooks}:failures m-1'],
+  ['webhooks-registrar', 'ZADD {webhooks}:paused 1 m-1'],
   ...ROLES.flatMap(([user]) =>
     [
       'SET webhooks x',

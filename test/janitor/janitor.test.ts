@@ -8,7 +8,7 @@ import {
   runJanitor,
   unregisterGroups,
 } from 'millrace/janitor'
-import { describe, expect, it, onTestFinished } from 'vitest'
+import { describe, expect, it, onTestFinished, vi } from 'vitest'
 import { OrderPaid } from '../support/consumer.ts'
 import { memoryArchive, startWorld } from './keeper.ts'
 
@@ -60,7 +60,7 @@ describe.each(['memory', 'redis'] as const)('a janitor, %s', (kind) => {
   })
 
   it('waits for a slow group, and says since when', async () => {
-    const { redis, publish, read, ids } = await startWorld(kind)
+    const { redis, publish, read, ids, passBlocked } = await startWorld(kind)
     const published = await publish('a', 'b')
     await read('search')
     await publish('c', 'd')
@@ -73,10 +73,15 @@ describe.each(['memory', 'redis'] as const)('a janitor, %s', (kind) => {
     expect(report.streams[0]?.blockers).toEqual([
       { name: 'search', reason: 'unread', isRegistered: true, doneId: published[1], sinceMs: expect.any(Number) },
     ])
+    await passBlocked('since:search')
     const again = await runJanitor(BOTH, { redis })
-    expect(again.streams[0]?.blockers[0]?.sinceMs).toBeGreaterThanOrEqual(0)
+    expect(Math.floor((again.streams[0]?.blockers[0]?.sinceMs ?? 0) / 3_600_000)).toBe(1)
     await read('search')
     expect(await runJanitor(BOTH, { redis })).toMatchObject({ trimmed: 2, kept: 0, streams: [{ blockers: [] }] })
+    await publish('e')
+    await read('billing')
+    const anew = await runJanitor(BOTH, { redis })
+    expect(Math.floor((anew.streams[0]?.blockers[0]?.sinceMs ?? Infinity) / 3_600_000)).toBe(0)
   })
 
   it('keeps what is in hand or set aside, until it is done', async () => {
@@ -267,7 +272,7 @@ describe.each(['memory', 'redis'] as const)('a janitor, %s', (kind) => {
   })
 
   it('what is needed again after it was archived is held, and not archived twice', async () => {
-    const { redis, publish, read, ids } = await startWorld(kind)
+    const { redis, publish, read, ids, passBlocked } = await startWorld(kind)
     const [a] = (await publish('a', 'b')) as [string]
     await read('billing')
     const { archive, objects } = memoryArchive()
@@ -276,8 +281,17 @@ describe.each(['memory', 'redis'] as const)('a janitor, %s', (kind) => {
       await keepEntriesFrom('orders', a, { redis, name: 'replay' })
     }
 
-    expect(await runJanitor(ORDERS, { redis, archive: replays })).toMatchObject({ archived: 2, trimmed: 0, held: 2 })
+    expect(await runJanitor(ORDERS, { redis, archive: replays })).toMatchObject({
+      archived: 2,
+      trimmed: 0,
+      held: 2,
+      streams: [{ blockers: [{ name: 'replay', reason: 'floor' }] }],
+    })
     expect(await ids()).toHaveLength(2)
+    await passBlocked('sinceFloor:replay')
+    const again = await runJanitor(ORDERS, { redis, archive: replays })
+    expect(again).toMatchObject({ archived: 0, resumed: 2, held: 2 })
+    expect(Math.floor((again.streams[0]?.blockers[0]?.sinceMs ?? 0) / 3_600_000)).toBe(1)
     await keepEntriesFrom('orders', undefined, { redis, name: 'replay' })
     expect(await runJanitor(ORDERS, { redis, archive: replays })).toMatchObject({ archived: 0, resumed: 2, trimmed: 2 })
     expect(objects.size).toBe(1)
@@ -344,6 +358,94 @@ describe.each(['memory', 'redis'] as const)('a janitor, %s', (kind) => {
     expect(await ids(letters)).toHaveLength(1)
   })
 
+  it.each([
+    ['for longer', { retentionMs: 3_600_000 }],
+    ['for ever', {}],
+  ])('dead letters that a group of another janitor keeps %s stay, and it is named', async (_how, other) => {
+    const { redis, publish, read, ids } = await startWorld(kind)
+    const stream = '{orders}:billing:dlq'
+    const refunds = '{orders}:refunds'
+    await publish('a')
+    await read('billing', () => {
+      throw new NonRetryableError('never')
+    })
+    await new Promise((resolve) => setTimeout(resolve, 5))
+    await runJanitor(
+      { stream: refunds, groups: { billing: { owner: 'b', deadLetters: { stream, ...other } } } },
+      { redis },
+    )
+    const own = { stream: 'orders', groups: { billing: { owner: 'a', deadLetters: { retentionMs: 1 } } } }
+
+    expect((await runJanitor(own, { redis })).streams[1]).toMatchObject({
+      stream,
+      trimmed: 0,
+      blockers: [{ name: '["{orders}:refunds","billing"]', reason: 'letters', isRegistered: false }],
+    })
+    expect(await ids(stream)).toHaveLength(1)
+    await unregisterGroups(refunds, ['billing'], { redis })
+    expect((await runJanitor(own, { redis })).streams[1]).toMatchObject({ trimmed: 1 })
+  })
+
+  it('dead letters that groups share go into an archive if one of their streams has one', async () => {
+    const { redis, publish, read } = await startWorld(kind)
+    const letters = '{orders}:billing:dlq'
+    await publish('a')
+    await read('billing', () => {
+      throw new NonRetryableError('never')
+    })
+    await new Promise((resolve) => setTimeout(resolve, 5))
+    const billing = { owner: 'team', deadLetters: { stream: letters, retentionMs: 1 } }
+    const { archive, objects } = memoryArchive()
+
+    await runJanitor(
+      [
+        { stream: 'orders', groups: { billing }, archive: false },
+        { stream: '{orders}:refunds', groups: { billing } },
+      ],
+      { redis, archive },
+    )
+
+    expect([...objects.keys()].filter((name) => name.startsWith(encodeURIComponent(letters)))).toHaveLength(1)
+  })
+
+  it('keepFrom that does not answer fails the stream, and nothing is trimmed', async () => {
+    const { redis, publish, read } = await startWorld(kind)
+    await publish('a')
+    await read('billing')
+    const never = () => new Promise<undefined>(() => {})
+    const options = { redis, remainingMs: 6_000 }
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'], shouldAdvanceTime: true, advanceTimeDelta: 200 })
+    onTestFinished(() => void vi.useRealTimers())
+
+    const failure = await runJanitor({ ...ORDERS, keepFrom: never }, options).catch((error: unknown) => error)
+
+    expect(String(failure)).toMatch(/stream "orders": keepFrom: no answer within \d+ ms/)
+    expect(failure).toMatchObject({ report: { trimmed: 0 } })
+  })
+
+  it('an archive that throws what is no error fails the run as any other', async () => {
+    const { redis, publish, read } = await startWorld(kind)
+    await publish('a')
+    await read('billing')
+    const archive = () => Promise.reject(undefined)
+
+    const failure = await runJanitor(ORDERS, { redis, archive }).catch((error: unknown) => error)
+
+    expect(failure).toMatchObject({ code: 'ERR_JANITOR_FAILED', failures: [{ stream: 'orders' }] })
+  })
+
+  it('takes names of groups that objects have as well', async () => {
+    const { redis, publish, read } = await startWorld(kind)
+    await publish('a')
+    await read('constructor')
+    await publish('b')
+    await read('billing')
+    const ignoreGroups = ['constructor', '__proto__']
+
+    expect(await runJanitor({ ...ORDERS, ignoreGroups }, { redis })).toMatchObject({ trimmed: 2 })
+    expect(() => createJanitor({ ...ORDERS, ignoreGroups: ['billing'] }, { redis })).toThrow('must not be in both')
+  })
+
   it('what is trimmed ahead of a group is counted, once', async () => {
     const { redis, publish, read, trimByHand } = await startWorld(kind)
     await publish('a', 'b')
@@ -391,5 +493,8 @@ describe.each(['memory', 'redis'] as const)('a janitor, %s', (kind) => {
 
     expect(await handler({ source: 'serverless-plugin-warmup' })).toMatchObject({ streams: [] })
     expect(await handler({}, { getRemainingTimeInMillis: () => 30_000 })).toMatchObject({ trimmed: 2, kept: 1 })
+    expect(() => createJanitor({ stream: 'order' }, { redis })).toThrow(
+      'Cannot read MILLRACE_JANITOR: its streams must be among those of createJanitor(), which alone are trimmed, got "orders"',
+    )
   })
 })

@@ -25,6 +25,8 @@ export interface JanitorWorld {
   destroy(group: string): Promise<void>
   /** Makes two hours pass for what is set aside. */
   passDue(): Promise<void>
+  /** Makes an hour pass for what a group or a floor has kept, by the field of the janitor's notes. */
+  passBlocked(field: string): Promise<void>
 }
 
 export async function startWorld(kind: 'memory' | 'redis'): Promise<JanitorWorld> {
@@ -44,6 +46,9 @@ function memoryWorld(): JanitorWorld {
     passDue: async () => {
       passedMs += 2 * HOUR_MS
     },
+    passBlocked: async () => {
+      passedMs += HOUR_MS
+    },
   }
 }
 
@@ -57,11 +62,13 @@ async function redisWorld(): Promise<JanitorWorld> {
     trimByHand: async (length) => void (await raw.xtrim('orders', 'MAXLEN', length)),
     destroy: async (group) => void (await raw.xgroup('DESTROY', 'orders', group)),
     passDue: () => passOnDue(raw, 2 * HOUR_MS),
+    passBlocked: async (field) => void (await raw.hincrby('{orders}::stream::janitor', field, -HOUR_MS)),
   }
 }
 
-function common(redis: Connection): Pick<JanitorWorld, 'publish' | 'read'> {
-  const publisher = createPublisher({ stream: 'orders', redis })
+/** What a test does to a stream, `orders` unless it says so. */
+export function common(redis: Connection, stream = 'orders'): Pick<JanitorWorld, 'publish' | 'read'> {
+  const publisher = createPublisher({ stream, redis })
   return {
     async publish(...orderIds) {
       const published = await publisher.publishMany(orderIds.map((orderId) => [OrderPaid, { orderId }] as const))
@@ -69,7 +76,7 @@ function common(redis: Connection): Pick<JanitorWorld, 'publish' | 'read'> {
     },
     async read(group, handle = () => {}) {
       const consumer = defineConsumer({
-        stream: 'orders',
+        stream,
         group,
         routes: [on(OrderPaid, ({ payload }) => handle((payload as { orderId: string }).orderId) as never)],
         backoff: { firstMs: HOUR_MS, maxMs: HOUR_MS },

@@ -14,6 +14,7 @@ const step: fc.Arbitrary<KillStep> = fc.oneof(
   { weight: 3, arbitrary: fc.record({ do: fc.constant('publish' as const), entries: fc.integer({ min: 1, max: 6 }) }) },
   { weight: 4, arbitrary: fc.record({ do: fc.constant('deliver' as const), group, entries: fc.nat(8) }) },
   { weight: 6, arbitrary: fc.record({ do: fc.constant('ack' as const), group, n: fc.nat(8) }) },
+  { weight: 4, arbitrary: fc.record({ do: fc.constant('work' as const), entries: fc.integer({ min: 1, max: 4 }) }) },
   { weight: 4, arbitrary: fc.record({ do: fc.constant('run' as const), diesAt: fc.nat(14), isAfter: fc.boolean() }) },
   { weight: 1, arbitrary: fc.record({ do: fc.constant('freeze' as const), isAfter: fc.boolean() }) },
 )

@@ -25,6 +25,8 @@ export type KillStep =
   | { readonly do: 'publish'; readonly entries: number }
   | { readonly do: 'deliver'; readonly group: string; readonly entries: number }
   | { readonly do: 'ack'; readonly group: string; readonly n: number }
+  /** So many are published, and all groups do all that there is. */
+  | { readonly do: 'work'; readonly entries: number }
   /** A janitor runs, and dies at its `diesAt`-th step: before the step takes place, or after it. */
   | { readonly do: 'run'; readonly diesAt: number; readonly isAfter: boolean }
   /** A janitor is frozen at its first range until its lease is over and another one has run. */
@@ -44,7 +46,9 @@ export async function playKills(world: KillWorld, steps: readonly KillStep[]): P
     )
   for (const group of Object.keys(GROUPS)) await world.deliver(group, 0)
   for (const step of steps) {
-    if (step.do === 'publish') for (let n = 0; n < step.entries; n++) published.push(await world.publish())
+    if (step.do === 'publish' || step.do === 'work')
+      for (let n = 0; n < step.entries; n++) published.push(await world.publish())
+    if (step.do === 'work') await doAll(world, published)
     if (step.do === 'deliver') await world.deliver(step.group, step.entries)
     if (step.do === 'ack') await world.ack(step.group, step.n)
     if (step.do === 'run') {
@@ -68,14 +72,18 @@ export async function playKills(world: KillWorld, steps: readonly KillStep[]): P
     }
     await check(world, published, stored, false)
   }
-  for (const group of Object.keys(GROUPS)) {
-    await world.deliver(group, published.length)
-    for (let n = 0; n < published.length; n++) await world.ack(group, 0)
-  }
+  await doAll(world, published)
   const report = await run(stored.archive)
   expect(report.archived + report.resumed).toBe(report.trimmed + report.gone + report.held)
   await check(world, published, stored, true)
   expect(await world.ids()).toEqual([])
+}
+
+async function doAll(world: KillWorld, published: readonly string[]): Promise<void> {
+  for (const group of Object.keys(GROUPS)) {
+    await world.deliver(group, published.length)
+    for (const _ of await world.undone(group, published)) await world.ack(group, 0)
+  }
 }
 
 /** Every entry is in the stream or the archive; in the archive once; in both only while its range is in hand; and none is gone that a group has not done. */

@@ -2,11 +2,12 @@ import { Redis } from 'ioredis'
 import type { Connection } from 'millrace'
 import { connect } from 'millrace/connect'
 import { connectIoredis } from 'millrace/ioredis'
-import { runJanitor } from 'millrace/janitor'
+import { registerGroups, runJanitor, unregisterGroups } from 'millrace/janitor'
 import { describe, expect, it, onTestFinished } from 'vitest'
 import { startOneNodeCluster } from '../support/one-node-cluster.ts'
 import { startRestServer } from '../support/rest-server.ts'
 import { startScenario } from '../support/scenario.ts'
+import { watchCommands } from '../support/watch-commands.ts'
 import { memoryArchive } from './keeper.ts'
 
 const BYTES = Buffer.from([0xff, 0x00, 0xfe, 0x41])
@@ -159,6 +160,82 @@ describe('a janitor', () => {
     expect(failure).toMatchObject({ code: 'ERR_JANITOR_FAILED', report: { archived: 0, trimmed: 0 } })
     expect(String(failure)).toContain('no answer within')
     expect(isAborted).toBe(true)
+  })
+
+  it('archives a range whose ids were used before, by a stream that was deleted', async () => {
+    const { redis, raw } = await startScenario()
+    await fill(raw)
+    const { archive, ranges } = memoryArchive()
+    await runJanitor(ORDERS, { redis, archive })
+    await raw.del('orders')
+    await fill(raw)
+    const refuse = async () => {
+      throw new Error('the bucket is gone')
+    }
+    await expect(runJanitor(ORDERS, { redis, archive: refuse })).rejects.toThrow('the bucket is gone')
+
+    expect(await runJanitor(ORDERS, { redis, archive })).toMatchObject({ archived: 3, resumed: 0, trimmed: 3 })
+    expect(ranges).toHaveLength(2)
+  })
+
+  it('archives and trims the last entry that there can be', async () => {
+    const { redis, raw } = await startScenario()
+    await raw.xadd('orders', '18446744073709551615-18446744073709551615', 'a', 'b')
+    await raw.xgroup('CREATE', 'orders', 'billing', '$')
+    const { archive } = memoryArchive()
+
+    expect(await runJanitor(ORDERS, { redis, archive })).toMatchObject({ archived: 1, trimmed: 1, kept: 0 })
+  })
+
+  it('a group whose name is no text keeps everything, and is named', async () => {
+    const { redis, raw } = await startScenario()
+    await fill(raw)
+    await raw.xgroup('CREATE', 'orders', Buffer.from([0xff, 0x41]), '$')
+
+    expect(await runJanitor(ORDERS, { redis })).toMatchObject({
+      trimmed: 0,
+      streams: [{ blockers: [{ reason: 'denied' }], unregistered: [expect.stringContaining('A')] }],
+    })
+  })
+
+  it('what was trimmed ahead is not counted again once the group has gone on', async () => {
+    const { redis, raw } = await startScenario()
+    const add = async (...ms: number[]) => {
+      for (const n of ms) await raw.xadd('orders', `${n}-0`, 'a', 'b')
+    }
+    const read = (entries: number) =>
+      raw.xreadgroup('GROUP', 'billing', 'me', 'COUNT', entries, 'NOACK', 'STREAMS', 'orders', '>')
+    const ahead = async () => (await runJanitor(ORDERS, { redis })).trimmedAhead
+    await add(1, 2, 3, 4, 5, 6)
+    await raw.xgroup('CREATE', 'orders', 'billing', '0')
+    await read(1)
+    await raw.xtrim('orders', 'MAXLEN', 2)
+    expect(await ahead()).toBe(3)
+
+    await read(1)
+    expect(await ahead()).toBe(0)
+    await read(1)
+    expect([await ahead(), await ahead()]).toEqual([0, 0])
+    await add(7, 8, 9)
+    await raw.xtrim('orders', 'MAXLEN', 1)
+    expect([await ahead(), await ahead()]).toEqual([2, 0])
+    await registerGroups('orders', { other: { owner: 'x' } }, { redis })
+    await unregisterGroups('orders', ['billing'], { redis })
+    await runJanitor({ stream: 'orders' }, { redis })
+    expect(Object.keys(await raw.hgetall('{orders}::stream::janitor')).join()).not.toMatch(/(ahead|gone|drift):/)
+  })
+
+  it('reads few of large entries at once to find a range', async () => {
+    const { server, redis, raw } = await startScenario()
+    for (let n = 0; n < 60; n++) await raw.xadd('orders', '*', 'payload', 'x'.repeat(100_000))
+    await raw.xgroup('CREATE', 'orders', 'billing', '$')
+    const watch = await watchCommands(server.url)
+
+    await runJanitor(ORDERS, { redis, rangeBytes: 150_000, maxRanges: 1 })
+
+    const counts = (await watch.seen()).flatMap(([name = '', ...args]) => (/^xrange$/i.test(name) ? [args.at(-1)] : []))
+    // and the entry that the group reads next, where the server does not count
+    expect(counts.filter((count) => count !== '1')).toEqual(['10'])
   })
 
   it('a stream that is missing, or no stream', async () => {

@@ -34,6 +34,23 @@ describeEverywhere('circuitBreaker(), at its edges', (start) => {
     expect(probes).toEqual([expect.stringMatching(/^\d+-\d+$/)])
   })
 
+  it('tries the next entry once the lease of a probe is over whose process died', async () => {
+    const world = await start()
+    const calls: string[] = []
+    const consumer = billing(({ payload }) => calls.push(payload.id), { use: [circuitBreaker(opening)] })
+    const open = ['opened Paid', 1, 'until Paid', 1, 'error Paid', 'Error']
+    await world.command('HSET', BREAKERS, ...open, 'probe Paid', '1-1', 'held Paid', Date.now() + 600)
+    await world.publish('p1', 'p2')
+    await world.poll(consumer)
+    const whileHeld = [...calls]
+    await sleep(700)
+
+    await world.claim(consumer)
+
+    const until = await world.command('HGET', BREAKERS, 'until Paid')
+    expect([whileHeld, calls.slice(0, 1), until]).toEqual([[], ['p1'], null])
+  })
+
   it('ends a probe that failed in a batch of others', async () => {
     const world = await start()
     const sizes: number[] = []

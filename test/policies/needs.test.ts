@@ -16,7 +16,7 @@ import {
   rateLimit,
 } from 'millrace'
 import { connectIoredis } from 'millrace/ioredis'
-import { accessOf, diagnose } from 'millrace/operate'
+import { accessOf, diagnose, openBreakers } from 'millrace/operate'
 import { connectMemory } from 'millrace/testing'
 import { describe, expect, onTestFinished, test } from 'vitest'
 import * as z from 'zod/mini'
@@ -290,7 +290,7 @@ describe('under the users of accessOf() with circuitBreaker, rateLimit and concu
     expect(failed).toMatchObject({ read: 3, circuitOpen: failed.parked })
     expect(failed.parked).toBeGreaterThan(0)
     expect(await raw.xpending('orders', 'billing', '-', '+', 10)).toEqual([])
-    expect(await raw.exists('{orders}:billing:breakers')).toBe(0)
+    expect(await openBreakers(billing(limits), { redis })).toEqual([])
     expect(await raw.call('ACL', 'LOG')).toEqual([])
     await redis.close()
   })

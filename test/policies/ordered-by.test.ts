@@ -1,5 +1,15 @@
 import type { ConsumerOptions, OrderingKey } from 'millrace'
-import { createPublisher, defineConsumer, defineEvent, idempotent, on, onBatch, orderedBy, poll } from 'millrace'
+import {
+  createPublisher,
+  defineConsumer,
+  defineEvent,
+  idempotent,
+  on,
+  onBatch,
+  orderedBy,
+  poll,
+  prioritized,
+} from 'millrace'
 import { connectMemory } from 'millrace/testing'
 import { expect, it } from 'vitest'
 import * as z from 'zod/mini'
@@ -25,6 +35,13 @@ it.each<[what: string, options: Partial<ConsumerOptions>, why: RegExp]>([
   ['a route', { use: [], routes: [on(Paid, () => {}, { use: [order] })] }, /"orderedBy" must be used on the consumer/],
 ])('orderedBy() cannot be combined with %s', (_what, options, why) => {
   expect(define(options)).toThrow(why)
+})
+
+it('orderedBy() cannot be combined with a set of streams', () => {
+  const stream = prioritized('jobs', ['high', 'low'])
+  expect(() => defineConsumer({ stream, group: 'billing', routes: [on(Paid, () => {})], use: [order] })).toThrow(
+    'orderedBy is for a consumer of one stream',
+  )
 })
 
 it('a consumer with orderedBy() has one poller', () => {

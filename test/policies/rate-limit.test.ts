@@ -22,7 +22,8 @@ describeEverywhere('rateLimit()', (start) => {
     expect(calls.map(([id]) => id).toSorted()).toEqual(ids.toSorted())
     const times = calls.map(([, at]) => at)
     expect(mostWithin(times, 400)).toBeLessThanOrEqual(10)
-    expect(39 / (((times.at(-1) as number) - (times[0] as number)) / 400)).toBeGreaterThan(0.6 * 10)
+    // by a machine's real clock; rate-used.test.ts says how many where nothing stalls
+    expect(39 / (((times.at(-1) as number) - (times[0] as number)) / 400)).toBeGreaterThan(0.65 * 10)
     expect(report).toMatchObject({ read: 40, acked: 40, invoked: 40, retried: 0, deadLettered: 0 })
     expect(await world.pending()).toEqual([])
   })

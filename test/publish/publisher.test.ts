@@ -56,7 +56,7 @@ describe('createPublisher()', () => {
   const type = (message: string) => new TypeError(`Cannot create publisher for stream "orders": ${message}`)
   const range = (message: string) => new RangeError(`Cannot create publisher for stream "orders": ${message}`)
   const known =
-    'known are stream, redis, codec, producer, retentionMs, deduplicateMs, wake, observe, maxLength, exactTrimming, maxEntryBytes, clock'
+    'known are stream, redis, codec, producer, retentionMs, deduplicateMs, maxBacklog, onFull, wake, observe, maxLength, exactTrimming, maxWaitMs, maxEntryBytes, clock'
   const readOnly = type('codec must have an encode function: one without it can only be read')
   const noConnection = type('redis must be a connection, as from connectIoredis(url) or connectUpstash(options)')
   test.each<[refusal: Error, options: object]>([
@@ -237,13 +237,13 @@ describe('publish()', () => {
     [new TypeError(`${here}options must be an object, got null`), null],
     [
       new TypeError(
-        `${here}unknown option "id"; known are eventId, aggregateType, aggregateId, tenantId, traceparent, occurredAt, attributes, delayMs, deliverAt, deduplicateMs, expectedVersion`,
+        `${here}unknown option "id"; known are eventId, aggregateType, aggregateId, tenantId, traceparent, occurredAt, attributes, delayMs, deliverAt, deduplicateMs, expectedVersion, priority`,
       ),
       { id: 'e-1' },
     ],
     [
       new TypeError(
-        `${here}unknown option "producer"; known are eventId, aggregateType, aggregateId, tenantId, traceparent, occurredAt, attributes, delayMs, deliverAt, deduplicateMs, expectedVersion`,
+        `${here}unknown option "producer"; known are eventId, aggregateType, aggregateId, tenantId, traceparent, occurredAt, attributes, delayMs, deliverAt, deduplicateMs, expectedVersion, priority`,
       ),
       { producer: 'shop' },
     ],

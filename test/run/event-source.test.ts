@@ -1,4 +1,4 @@
-import { createClaimer, createPoller, filterPatterns as withPatterns } from 'millrace'
+import { createClaimer, createPoller, defineConsumer, on, prioritized, filterPatterns as withPatterns } from 'millrace'
 import { connectMemory } from 'millrace/testing'
 import { afterEach, describe, expect, test, vi } from 'vitest'
 import { createPublisher } from '../../src/publish/publisher.ts'
@@ -94,4 +94,17 @@ describe('what the deployment sets', () => {
     expect(() => createPoller(consumer, { redis })).toThrow(message)
     expect(() => createClaimer(consumer, { redis })).toThrow(message)
   })
+})
+
+test('the deployment sets the streams of a set by its name', () => {
+  const consumers = defineConsumer({
+    stream: prioritized('jobs', ['high', 'low']),
+    group: 'work',
+    routes: [on(OrderPaid, () => {})],
+  })
+  const sources = JSON.stringify([{ stream: 'jobs', group: 'work', batchSize: 7 }])
+
+  const deployed = applyDeployedSettings(consumers, { MILLRACE_EVENT_SOURCE: sources })
+
+  expect(deployed.map(({ settings }) => settings.batchSize)).toEqual([7, 7])
 })

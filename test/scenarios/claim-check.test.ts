@@ -294,6 +294,67 @@ describe('a payload that is not there', () => {
   )
 })
 
+describe('a store of another make', () => {
+  const never = () => new Promise<never>(() => {})
+
+  /** What becomes of an event whose payload a store gives back like that; a handler is called where the answer is the payload. */
+  async function pollWith(get: (bytes: Uint8Array) => unknown, use: ConsumerOptions['use'] = []) {
+    const redis = connectMemory()
+    const kept = memoryStore()
+    const given = (key: string) => get(kept.payloads.get(key) as Uint8Array)
+    const { publisher, consumer, seen } = aShop({ store: { put: kept.put, get: given as PayloadStore['get'] } })
+    await publisher(redis).publish(Filed, { id: 'ä', text: 'ö'.repeat(200) })
+    const { acked, retried, deadLettered, overran } = await poll(
+      consumer({ handlerTimeoutMs: 50, minIdleMs: 6_000, maxDeliveries: 1, use }),
+      {
+        redis,
+      },
+    )
+    const [letter] = redis.entries('{orders}:billing:dlq').map(({ fields }) => Object.fromEntries(fields))
+    return { acked, retried, deadLettered, overran, called: seen.length, errorName: letter?.errorName }
+  }
+  const failed = { acked: 0, retried: 0, deadLettered: 1, overran: 0, called: 0 }
+
+  it.each<[string, (bytes: Uint8Array) => unknown]>([
+    ['text', async (bytes) => Buffer.from(bytes).toString()],
+    ['an ArrayBuffer', async (bytes) => Uint8Array.from(bytes).buffer],
+    ['a number', async () => 5],
+    ['what has a length', async () => ({ length: 3 })],
+    [
+      'an error, thrown at once',
+      () => {
+        throw new Error('no connection')
+      },
+    ],
+  ])('that gives %s has failed: it is retried, never malformed', async (_what, get) => {
+    expect(await pollWith(get)).toEqual({ ...failed, errorName: 'PayloadStoreError' })
+  })
+
+  it('gives null for what it has not, and bytes without a promise', async () => {
+    expect(await pollWith(async () => null)).toEqual({ ...failed, errorName: 'PayloadGoneError' })
+    expect(await pollWith((bytes) => bytes)).toMatchObject({ acked: 1, called: 1 })
+  })
+
+  it.each([[], [idempotent({ ttlMs: 600_000 })]])(
+    'that ignores its signal is waited for no longer than that (%o)',
+    async (...use) => {
+      expect(await pollWith(never, use)).toEqual({ ...failed, errorName: 'HandlerTimeoutError' })
+    },
+  )
+
+  it('that keeps for ever at it holds up no other event', async () => {
+    const redis = connectMemory()
+    let puts = 0
+    const store: PayloadStore = { put: () => (++puts > 16 ? Promise.resolve() : never()), get: async () => undefined }
+    const orders = aShop({ store, putTimeoutMs: 20 }).publisher(redis)
+    const ids = Array.from({ length: 17 }, (_, n) => String(n))
+    const outcomes = await Promise.allSettled(ids.map((id) => orders.publish(Filed, long(id))))
+
+    expect(outcomes.map(({ status }) => status)).toEqual([...Array(16).fill('rejected'), 'fulfilled'])
+    expect(outcomes[0]).toMatchObject({ reason: { code: 'ERR_PAYLOAD_STORE', cause: { name: 'TimeoutError' } } })
+  })
+})
+
 describe('a payload that cannot be kept', () => {
   it('is refused by publish, of many all, and nothing is published', async () => {
     const { redis, raw } = await startScenario()

@@ -90,7 +90,7 @@ describe('what reportMetrics() writes of invocations', () => {
     const told = written
       .map(readMetricLine)
       .map(({ dimensions, metrics }) => [
-        dimensions.EventType ?? dimensions.Reason ?? 'all',
+        dimensions.EventType ?? dimensions.Reason ?? dimensions.ErrorName ?? 'all',
         metrics.OnFailureDestinationDeliveryErrorCount,
         metrics.OnFailureDestinationDeliveredEventCount,
         metrics.UnsettledEventCount,
@@ -98,6 +98,7 @@ describe('what reportMetrics() writes of invocations', () => {
     expect(told).toEqual([
       ['all', 1, 0, 1],
       ['OrderPaid', 1, undefined, undefined],
+      ['NonRetryableError', undefined, undefined, undefined],
       ['non-retryable', 1, undefined, undefined],
     ])
   })

@@ -1,5 +1,6 @@
 import { createPublisher, defineConsumer, on, poll } from 'millrace'
 import { connectIoredis } from 'millrace/ioredis'
+import { registerGroups } from 'millrace/janitor'
 import { pause, resume } from 'millrace/operate'
 import { expect, onTestFinished, test } from 'vitest'
 import { STREAM_OF, startCluster } from '../support/cluster.ts'
@@ -26,3 +27,17 @@ test.each(['url', 'plainUrl'] as const)(
     }
   },
 )
+
+test('on a cluster the backlog of each stream is measured where it is', { timeout: 60_000 }, async () => {
+  const cluster = await startCluster()
+  onTestFinished(() => cluster.stop())
+  const redis = connectIoredis(cluster.url)
+  onTestFinished(() => redis.close())
+  for (const stream of STREAM_OF) {
+    await registerGroups(stream, { billing: { owner: 'shop' } }, { redis })
+    const publisher = createPublisher({ stream, redis, maxBacklog: 1 })
+    await publisher.publish(OrderPaid, { orderId: 'a' })
+
+    await expect(publisher.publish(OrderPaid, { orderId: 'b' })).rejects.toMatchObject({ group: 'billing', backlog: 1 })
+  }
+})

@@ -173,6 +173,7 @@ export type Assertions = [
 /** A switch over the codes is complete as long as this compiles. */
 export function describe(error: MillraceError): string {
   const meanings: Record<ErrorCode, string> = {
+    ERR_BACKLOG_FULL: 'full',
     ERR_BATCH_ANSWER_INVALID: 'wrong answer',
     ERR_BATCH_ITEM_FAILED: 'named',
     ERR_ENTRY_EXPIRED: 'expired',

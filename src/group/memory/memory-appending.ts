@@ -33,10 +33,10 @@ export function appenderTo(server: MemoryServer): AppendEntries {
 function firstOf({ markers, delays }: MemoryServer, { stream, delay, once }: Addition): string | number | undefined {
   if (!once || (delay && delays.dueOf(stream, delay) instanceof Error)) return undefined
   const { eventId } = once
-  const marked = markers.find(stream, eventId)
+  const marked = markers.find(once.markersOf ?? stream, eventId)
   if (marked !== undefined) return marked
   const waiting = delays.waits(stream, eventId)
-  if (waiting) markers.set(stream, once, waiting.due, waiting)
+  if (waiting) markers.set(once.markersOf ?? stream, once, waiting.due, waiting)
   return waiting?.due ?? (delay && delays.wasPromoted(stream, eventId))
 }
 
@@ -44,7 +44,7 @@ function add(server: MemoryServer, addition: Addition): string | number | Error 
   const { stream, delay, once } = addition
   const place = delay ? server.delays.add(stream, delay, addition) : append(server, addition)
   if (once && !(place instanceof Error))
-    server.markers.set(stream, once, place, delay && server.delays.waits(stream, once.eventId))
+    server.markers.set(once.markersOf ?? stream, once, place, delay && server.delays.waits(stream, once.eventId))
   return place
 }
 

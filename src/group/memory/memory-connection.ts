@@ -104,6 +104,7 @@ export function createMemoryConnection(server: MemoryServer): MemoryConnection {
     pausing: new MemoryPausing(server),
     delaying: server.delays,
     keeping: memoryKeeping(server),
+    undone: async (stream) => memoryKeeping(server).undone(stream),
     close: async () => {},
     entries: (key) =>
       (server.streams.get(key)?.entries ?? []).map(({ id, fields }) => ({ id, fields: fields.map(asText) })),

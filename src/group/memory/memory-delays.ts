@@ -81,7 +81,13 @@ export class MemoryDelays implements Delaying {
     return this.#endedAs(stream, eventId)?.promoted
   }
 
-  async cancel(stream: string, eventId: string, nonce: string, before: readonly string[] = []): Promise<CancelAnswer> {
+  async cancel(
+    stream: string,
+    eventId: string,
+    nonce: string,
+    before: readonly string[] = [],
+    markersOf: string = stream,
+  ): Promise<CancelAnswer> {
     const refusal = this.#refusal(stream)
     if (refusal) throw refusal
     const ended = this.#endedAs(stream, eventId)
@@ -90,7 +96,7 @@ export class MemoryDelays implements Delaying {
     if (waiting) {
       this.#of(stream).waiting.delete(eventId)
       this.#noteEnded(stream, eventId, undefined, [nonce])
-      this.#server.markers.remove(stream, eventId, waiting)
+      this.#server.markers.remove(markersOf, eventId, waiting)
       return 'cancelled'
     }
     if (ended === undefined) return 'unknown'

@@ -1,4 +1,4 @@
-import { BREAKER_FIELDS, GATE_ANSWERS, PROBE_WAIT_MS } from '../../core/gates.ts'
+import { BREAKER_FIELDS, GATE_ANSWERS, OUTCOME_FIELDS, PROBE_WAIT_MS } from '../../core/gates.ts'
 import type { JoinedCommand, ScriptQuestion } from '../../core/outcome.ts'
 import type { PlainReply } from '../../core/plain-reply.ts'
 import { toPlainReply } from '../redis/commands/reply.ts'
@@ -92,7 +92,9 @@ class MemoryGates {
     if (op === 'failed') return this.#failed()
     if (op === 'worked') {
       const [type, failures, id] = [this.#take(), this.#key(), this.#take()]
-      if (this.#breaker(type).probe === id) this.#close(type, failures)
+      const { at, probe } = this.#breaker(type)
+      if (probe === id) this.#close(type, failures)
+      if (probe === id || at === undefined) this.#works(type)
       return GATE_ANSWERS.noted
     }
     if (op === 'void') {
@@ -141,6 +143,21 @@ class MemoryGates {
     this.#run('DEL', failures)
   }
 
+  /** An entry of that type has succeeded. */
+  #works(type: string): void {
+    this.#run('HDEL', this.#breakers, `fails ${type}`)
+    this.#run('HSET', this.#breakers, `worked ${type}`, num(this.#now))
+  }
+
+  /** Whether one is known to have succeeded within the window, and none to have failed since; notes that one fails now. */
+  #hasWorked(type: string, perMs: number): boolean {
+    const [fails, worked] = OUTCOME_FIELDS.map((name) => Number(this.#run('HGET', this.#breakers, `${name} ${type}`)))
+    const from = this.#now - perMs
+    if ((fails as number) > from) return false
+    this.#run('HSET', this.#breakers, `fails ${type}`, num(this.#now))
+    return (worked as number) > from
+  }
+
   #endProbe(type: string, id: string, at: number): void {
     this.#run('HDEL', this.#breakers, `probe ${type}`, `held ${type}`)
     this.#run('HSET', this.#breakers, `until ${type}`, num(at), `last ${type}`, id)
@@ -149,7 +166,7 @@ class MemoryGates {
   #failed(): string {
     const [type, failures, member, id] = [this.#take(), this.#key(), this.#take(), this.#take()]
     const [most, per, after] = [this.#take(), this.#take(), this.#take()].map(Number) as [number, number, number]
-    const name = this.#take()
+    const [name, isLast] = [this.#take(), this.#take() === '1']
     const now = this.#now
     let { at, probe } = this.#breaker(type)
     if (at !== undefined && probe === id) {
@@ -161,8 +178,9 @@ class MemoryGates {
     this.#run('ZADD', failures, num(now), member)
     this.#run('ZREMRANGEBYSCORE', failures, '-inf', num(now - per))
     this.#run('PEXPIRE', failures, per)
-    if ((this.#run('ZRANGEBYSCORE', failures, '-inf', '+inf') as readonly string[]).length < most)
-      return GATE_ANSWERS.noted
+    const isSpared = !this.#hasWorked(type, per) && isLast
+    const { length } = this.#run('ZRANGEBYSCORE', failures, '-inf', '+inf') as readonly string[]
+    if (length < most && !isSpared) return GATE_ANSWERS.noted
     this.#run('DEL', failures)
     const [opened, until] = [num(now), num(now + after)]
     this.#run('HSET', this.#breakers, `opened ${type}`, opened, `until ${type}`, until, `error ${type}`, name)
@@ -179,10 +197,10 @@ class MemoryGates {
     const asked = rates.map((rate) => this.#limits.asked(rate))
     const turn = Math.max(now, ...asked.map(({ from }) => from))
     const furthest = now + (breaker.isProbe || places.length > 0 ? 0 : this.#ahead)
-    const again = this.#byTurns(asked, turn, furthest, isKnown)
+    const again = this.#byTurns(asked, turn, furthest, id, isKnown)
     if (again !== undefined) return GATE_ANSWERS.turn + num(again)
     this.#most--
-    for (const rate of asked) this.#limits.takeTurn(rate, turn)
+    for (const rate of asked) this.#limits.takeTurn(rate, turn, isKnown)
     for (const { key } of places) this.#limits.hold(key, holder, this.#ends)
     if (!breaker.isProbe) return GATE_ANSWERS.pass + num(turn)
     this.#run('HSET', this.#breakers, `probe ${eventType}`, id, `held ${eventType}`, num(this.#ends))
@@ -210,13 +228,19 @@ class MemoryGates {
   }
 
   /** @returns When it asks again if it has no turn. */
-  #byTurns(asked: readonly AskedRate[], turn: number, furthest: number, isKnown: boolean): number | undefined {
+  #byTurns(
+    asked: readonly AskedRate[],
+    turn: number,
+    furthest: number,
+    id: string,
+    isKnown: boolean,
+  ): number | undefined {
     const hasRoom = this.#most >= 1
-    const behind = asked.filter(({ from, limit }) => from > furthest || (!isKnown && this.#limits.hasLine(limit)))
+    const behind = asked.filter(({ from, limit }) => from > furthest || this.#limits.isBehind(limit, id, isKnown))
     // a turn that one limit has later would have others go by
     const isWaste = asked.some(({ limit, apart }) => turn > Math.max(this.#now, limit.free) + apart / 4)
     if (asked.length === 0 || (hasRoom && behind.length === 0 && !isWaste)) return undefined
     const refusing = behind.length > 0 ? behind : asked.filter(({ from }) => from === turn)
-    return Math.max(...refusing.map((rate) => this.#limits.standForTurn(rate, isKnown, hasRoom)))
+    return Math.max(...refusing.map((rate) => this.#limits.standForTurn(rate, id, isKnown, hasRoom)))
   }
 }

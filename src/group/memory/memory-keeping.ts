@@ -2,7 +2,9 @@ import type { Entry } from '../../core/entry.ts'
 import { compareEntryIds, entryBytes, entryIdBefore } from '../../core/entry.ts'
 import type { Blocker } from '../../core/janitor-report.ts'
 import type { EntryRange, Keeping, KeepingRequest, KeepingStep } from '../keeping.ts'
+import { readAgeFloor } from '../keeping.ts'
 import { MAX_GONE } from '../redis/scripts/trim-done.ts'
+import type { Undone } from '../undone.ts'
 import type { DoneByGroup } from './memory-done-by-group.ts'
 import { doneBy } from './memory-done-by-group.ts'
 import type { MemoryConsumerGroup, MemoryServer, MemoryStream } from './memory-server.ts'
@@ -13,7 +15,7 @@ interface Kept {
   readonly floors: Map<string, string>
   lease?: { readonly token: string; readonly until: number }
   range?: EntryRange
-  archived?: string
+  isArchived?: boolean
   /** Group name → milliseconds since 1970 since when it blocks. */
   readonly since: Map<string, number>
   /** Group name → entries that were gone before it had done them, when somebody last looked. */
@@ -23,11 +25,13 @@ interface Kept {
 }
 
 const PAGE_ENTRIES = 1_000
+/** Of whom a note says since when it blocks, where it is no group. */
+const KINDS = { floor: 'floor', letters: 'floor', 'no-groups': 'none' }
 
 /** One for each server, whoever connects to it. */
 const keepings = new WeakMap<MemoryServer, MemoryKeeping>()
 
-export function memoryKeeping(server: MemoryServer): Keeping {
+export function memoryKeeping(server: MemoryServer): MemoryKeeping {
   const keeping = keepings.get(server) ?? new MemoryKeeping(server)
   keepings.set(server, keeping)
   return keeping
@@ -70,7 +74,7 @@ class MemoryKeeping implements Keeping {
         is: 'range',
         range: kept.range,
         isRepeated: true,
-        isArchived: kept.archived === kept.range.lastId,
+        isArchived: kept.isArchived === true,
       })
     delete kept.range
     const { entries, blockedAt } = nextRange(this.#server.streams.get(key)?.entries ?? [], request, view.isSafe, now)
@@ -81,6 +85,7 @@ class MemoryKeeping implements Keeping {
     if (!request.archives)
       return answer({ is: 'range', range, trimmed: this.#trim(key, last.id), length: this.#length(key) })
     kept.range = range
+    delete kept.isArchived
     return answer({ is: 'range', range })
   }
 
@@ -91,7 +96,7 @@ class MemoryKeeping implements Keeping {
     if ('is' in view) return view
     const trimmedAhead = this.#trimmedAhead(key, request)
     if (JSON.stringify(kept.range) !== JSON.stringify(range)) return step({ is: 'lapsed' })
-    kept.archived = range.lastId
+    kept.isArchived = true
     const isHeld = !view.isSafe(range.lastId)
     const trimmed = isHeld ? 0 : this.#trim(key, range.lastId)
     if (!isHeld) delete kept.range
@@ -103,6 +108,7 @@ class MemoryKeeping implements Keeping {
       trimmed,
       trimmedAhead,
       length: this.#length(key),
+      blockers: isHeld ? this.#noteBlockers(kept, view.done, range.lastId, false) : [],
       unregistered: view.unregistered,
     })
   }
@@ -110,6 +116,17 @@ class MemoryKeeping implements Keeping {
   async read(key: string, firstId: string, lastId: string): Promise<readonly Entry[]> {
     const entries = this.#server.streams.get(key)?.after(entryIdBefore(firstId), PAGE_ENTRIES) ?? []
     return entries.filter(({ id }) => compareEntryIds(id, lastId) <= 0)
+  }
+
+  /** What the script `undone-entries` measures. */
+  undone(key: string): Undone | undefined {
+    const stream = this.#server.streams.get(key)
+    const all = [...this.#of(key).groups.keys()].map((group): Undone => {
+      const there = stream?.groups.get(group)
+      if (!there) return { group, entries: this.#length(key) }
+      return { group, entries: there.ids.length + (stream?.after(there.lastDeliveredId, Infinity).length ?? 0) }
+    })
+    return all.reduce<Undone | undefined>((most, one) => (most && most.entries >= one.entries ? most : one), undefined)
   }
 
   async release(key: string, token: string): Promise<void> {
@@ -149,12 +166,11 @@ class MemoryKeeping implements Keeping {
     if (others.length > 0) return step({ is: 'groups', groups: others })
     const counted = groups.filter((name) => !ignored.includes(name) && (there.has(name) || registered.has(name)))
     const done = counted.map((name) => doneBy(this.#server, key, name, there.get(name), registered.get(name)))
-    const floor = (name: string, id: string): DoneByGroup => ({
-      name,
-      id: entryIdBefore(id),
-      reason: 'floor',
-      isRegistered: false,
-    })
+    const floor = (name: string, text: string): DoneByGroup => {
+      const ageMs = readAgeFloor(text)
+      const id = ageMs === undefined ? text : `${Math.max(0, this.#now() - ageMs)}-0`
+      return { name, id: entryIdBefore(id), reason: ageMs === undefined ? 'floor' : 'letters', isRegistered: false }
+    }
     if (counted.length === 0 && needsGroups)
       done.push({ name: '', id: '0-0', reason: 'no-groups', isRegistered: false })
     for (const [name, id] of floors) done.push(floor(name, id))
@@ -169,7 +185,7 @@ class MemoryKeeping implements Keeping {
   #noteBlockers(kept: Kept, done: readonly DoneByGroup[], blockedAt: string | undefined, isAll: boolean): Blocker[] {
     const now = this.#now()
     const blocking = blockedAt === undefined ? [] : done.filter(({ id }) => compareEntryIds(id, blockedAt) < 0)
-    const keyOf = ({ name, reason }: DoneByGroup) => (reason === 'floor' ? `floor ${name}` : name)
+    const keyOf = ({ name, reason }: DoneByGroup) => `${KINDS[reason as keyof typeof KINDS] ?? 'group'} ${name}`
     for (const one of blocking) if (!kept.since.has(keyOf(one))) kept.since.set(keyOf(one), now)
     const names = new Set(blocking.map(keyOf))
     if (blockedAt !== undefined || isAll)
@@ -249,7 +265,6 @@ function step(part: Partial<KeepingStep> & Pick<KeepingStep, 'is'>): KeepingStep
     isArchived: false,
     trimmed: 0,
     length: 0,
-    added: undefined,
     trimmedAhead: 0,
     blockers: [],
     unregistered: [],

@@ -14,6 +14,13 @@ export interface Limit {
   late: number
   peak: number
   since: number
+  /** The last entry, as a number, that stands in line up to `back`. */
+  mark: number
+  /** How many stand in line that have not had their turn, as far as is known. */
+  waits: number
+  /** When somebody asked last, and when first after a time in which nobody did. */
+  asked: number
+  woke: number
   avg: number | undefined
   gap: number | undefined
   /** When the last of those asks again that were in line already, of this call. */
@@ -39,7 +46,7 @@ export interface AskedRate {
   readonly from: number
 }
 
-const NUMBERS = ['line', 'back', 'used', 'free', 'late', 'peak', 'since'] as const
+const NUMBERS = ['line', 'back', 'used', 'free', 'late', 'peak', 'since', 'mark', 'waits', 'asked', 'woke'] as const
 
 /** Limits of one call of the script that passes gates, each read once and written at its end. */
 export class MemoryLimits {
@@ -77,7 +84,7 @@ export class MemoryLimits {
       }
     }
     if ((numbers.get('used') ?? 0) > this.#now + CLOCK_STEP_MS)
-      for (const name of ['line', 'back']) numbers.delete(name)
+      for (const name of ['line', 'back', 'waits', 'asked']) numbers.delete(name)
     const read = Object.fromEntries(NUMBERS.map((name) => [name, numbers.get(name) ?? 0]))
     const [avg, gap] = [numbers.get('avg'), numbers.get('gap')]
     const ofCall = { soon: 0, ends, per: 0, hasChanged: false }
@@ -126,26 +133,41 @@ export class MemoryLimits {
     // nobody is given a turn later than that: the server's clock was set back
     if (limit.free > now + this.#ahead + rate.slack + 2 * apart) limit.free = now + apart
     Object.assign(limit, { per: rate.per, gap })
+    if (now - limit.asked > LINE_IS_STALE_MS) limit.woke = now
+    // turns that nobody took although somebody asked: who stood in line is gone
+    if (Math.max(limit.woke, limit.free) < now - LINE_IS_STALE_MS) limit.waits = 0
+    Object.assign(limit, { asked: now, hasChanged: true })
     return { limit, apart, from: Math.max(now, limit.free - rate.slack) }
   }
 
+  /** Others that came before it have their turn first. */
+  isBehind(limit: Limit, id: string, isKnown: boolean): boolean {
+    if (!isKnown) return limit.waits > 0 || this.hasLine(limit)
+    return limit.back > this.#now && this.hasLine(limit) && orderOf(id) > limit.mark
+  }
+
   /** @returns When it asks for its turn again. */
-  standForTurn({ limit, apart, from }: AskedRate, isKnown: boolean, hasRoom: boolean): number {
+  standForTurn({ limit, apart, from }: AskedRate, id: string, isKnown: boolean, hasRoom: boolean): number {
     const now = this.#now
     const earliest = hasRoom ? from : from + apart
     const soon = Math.max(limit.soon + apart, earliest)
-    if (isKnown && soon - now <= this.#ahead) {
+    if (isKnown && soon - now <= this.#ahead && !this.isBehind(limit, id, true)) {
       limit.soon = soon
       return soon
     }
     if (limit.line <= now) limit.used = now
-    const last = isKnown ? limit.back : Math.max(limit.line, limit.back)
+    let last = isKnown ? limit.back : Math.max(limit.line, limit.back)
+    // those whose turn passed while nobody asked come first, if they are still there
+    if (!isKnown && last <= now) last = now + Math.min(limit.waits * apart, LINE_IS_STALE_MS)
     const at = Math.min(Math.max(last > now ? last + apart : 0, earliest), now + LONGEST_TURN_MS)
     Object.assign(limit, { [isKnown ? 'back' : 'line']: at, hasChanged: true })
+    if (isKnown) limit.mark = Math.max(limit.mark, orderOf(id))
+    else limit.waits++
     return at
   }
 
-  takeTurn({ limit, apart }: AskedRate, turn: number): void {
+  takeTurn({ limit, apart }: AskedRate, turn: number, isKnown: boolean): void {
+    if (isKnown) limit.waits = Math.max(0, limit.waits - 1)
     Object.assign(limit, { free: Math.max(limit.free, turn) + apart, used: this.#now, hasChanged: true })
   }
 
@@ -154,13 +176,21 @@ export class MemoryLimits {
   }
 
   #save(limit: Limit): void {
-    const { key, line, back, used, free, late, peak, since, avg, gap, ends, per } = limit
-    const ofRate = gap === undefined ? {} : { back, free, late, peak, since, gap }
+    const { key, line, back, used, free, late, peak, since, mark, waits, asked, woke, avg, gap, ends, per } = limit
+    const ofRate = gap === undefined ? {} : { back, free, late, peak, since, gap, mark, waits, asked, woke }
     const numbers = Object.entries({ line, used, ...ofRate, ...(avg !== undefined && { avg }) })
     this.#run('HSET', key, ...numbers.flatMap(([name, value]) => [name, num(value)]))
-    const lastsMs = Math.max(line, back, free, ends) - this.#now + Math.max(per, LINE_IS_STALE_MS)
+    // who comes back after a time in which nobody ran finds who came before
+    const longer = gap !== undefined && waits > 0 ? LONGEST_TURN_MS : 0
+    const lastsMs = Math.max(line, back, free, ends) - this.#now + Math.max(per, LINE_IS_STALE_MS) + longer
     this.#run('PEXPIRE', key, Math.ceil(lastsMs))
   }
+}
+
+/** An entry id as a number, by which those that come back stand in order. */
+function orderOf(id: string): number {
+  const [, ms = 0, seq = 0] = /(\d+)-(\d+)$/.exec(id) ?? []
+  return Number(ms) + Math.min(Number(seq), 999) / 1_000
 }
 
 /** A number as the scripts write it. */

@@ -10,8 +10,8 @@ export function createCanceller(action: string, redis: Connection): Delaying['ca
   const { delaying } = redis
   if (delaying) return (...call) => delaying.cancel(...call)
   const sender = createOperatorSender(action, redis)
-  return async (stream, eventId, nonce, before = []) => {
-    const keys = [...delayKeyArguments(stream), publishedKey(stream, eventId)]
+  return async (stream, eventId, nonce, before = [], markersOf = stream) => {
+    const keys = [...delayKeyArguments(stream), publishedKey(markersOf, eventId)]
     const reply = await sender.call({ script: cancelDelayedScript, keys, args: [eventId, nonce, ...before] })
     return ANSWERS.get(Number(reply)) ?? 'unknown'
   }

@@ -35,7 +35,11 @@ export function delayCall(
   ]
   for (const [name, value] of fields) args.push(name, value)
   const keys = delayKeyArguments(stream)
-  return { script: delayEventScript, keys: once ? [...keys, publishedKey(stream, once.eventId)] : keys, args }
+  return {
+    script: delayEventScript,
+    keys: once ? [...keys, publishedKey(once.markersOf ?? stream, once.eventId)] : keys,
+    args,
+  }
 }
 
 function trimText(trim: StreamTrim): string {

@@ -91,8 +91,7 @@ function stepCall(mode: 'plan' | 'settle', stream: string, request: KeepingReque
 }
 
 function parseStep(reply: RedisReply): KeepingStep {
-  const [is, groups, range, isRepeated, isArchived, trimmed, length, added, ahead, blockers, unregistered] =
-    replyItems(reply)
+  const [is, groups, range, isRepeated, isArchived, trimmed, length, ahead, blockers, unregistered] = replyItems(reply)
   return {
     is: replyAsText(is) as KeepingStep['is'],
     groups: replyItems(groups).map(replyAsText),
@@ -101,7 +100,6 @@ function parseStep(reply: RedisReply): KeepingStep {
     isArchived: Number(isArchived) === 1,
     trimmed: Number(trimmed ?? 0),
     length: Number(length ?? 0),
-    added: Number(added ?? -1) < 0 ? undefined : Number(added),
     trimmedAhead: Number(ahead ?? 0),
     blockers: replyItems(blockers).map(parseBlocker),
     unregistered: replyItems(unregistered).map(replyAsText),
@@ -111,7 +109,7 @@ function parseStep(reply: RedisReply): KeepingStep {
 function parseBlocker(reply: RedisReply): Blocker {
   const [name, reason, isRegistered, doneId, sinceMs] = replyItems(reply).map(replyAsText)
   return {
-    name: (name ?? '').replace(reason === 'floor' ? /^floor / : '', ''),
+    name: name ?? '',
     reason: reason as BlockerReason,
     isRegistered: isRegistered === '1',
     doneId: doneId ?? '0-0',

@@ -22,7 +22,7 @@ export function publishOnceCall(
   nowMs: number | undefined,
 ): ScriptCall {
   const { delayed, events } = delayKeys(stream)
-  const keys = [stream, publishedKey(stream, once?.eventId ?? ''), delayed, events]
+  const keys = [stream, publishedKey(once?.markersOf ?? stream, once?.eventId ?? ''), delayed, events]
   const args: CommandArgument[] = once ? [once.eventId, callNonce(), once.windowMs] : ['', '', '']
   // a loop: `push` of many arguments has no room for them
   for (const argument of xadd(stream, fields, trim, nowMs).slice(2)) args.push(argument)

@@ -12,6 +12,7 @@ import type {
   StartClaimedResult,
   TakeDueRequest,
   TakeDueResult,
+  TakeScripts,
 } from '../group.ts'
 import { parseStartReply, parseTakeReply, together } from './claim-replies.ts'
 import { replyAsFields, replyItems } from './commands/reply.ts'
@@ -27,9 +28,10 @@ import { isRequestTooLarge } from './sender.ts'
 /** What of the claimer's side of a group starts entries: a poller that listens has it as well. */
 export type RetryOperations = Pick<ClaimerOperations, 'settleAndTake' | 'settleAndGiveBack' | 'settleAndStart' | 'peek'>
 
-/** A line feed is in no condition. */
-function conditionArgument(one: TakeDueRequest['conditions'][number]): string {
-  return typeof one === 'string' ? one : `${one.condition}\n${one.most} ${one.after ?? ''}`
+const TAKE_ALL: TakeScripts = {
+  plain: takeSetAsideScript,
+  guarded: takeSetAsideGuardedScript,
+  argumentOf: String,
 }
 
 /** That side of a group. A group on Redis does not have it: who uses it brings it along. */
@@ -64,15 +66,11 @@ export class RedisRetries implements RetryOperations {
     const { room, maxBytes = '', maxDeliveries, till = '', conditions, unless, guards = [] } = request
     const { field, values } = unless ?? { field: '', values: [] }
     const bounds = [nonce, room, maxBytes, maxDeliveries, till, field, values.length, ...values]
+    const { plain, guarded, argumentOf } = request.scripts ?? TAKE_ALL
     return {
-      script: guards.length > 0 ? takeSetAsideGuardedScript : takeSetAsideScript,
+      script: guards.length > 0 ? guarded : plain,
       keys: [...this.asideKeys(slot), keys.state, keys.paused, ...guards.map(({ key }) => key)],
-      args: [
-        ...this.calls.fence(slot),
-        ...bounds,
-        ...guards.map(({ holds }) => holds),
-        ...conditions.map(conditionArgument),
-      ],
+      args: [...this.calls.fence(slot), ...bounds, ...guards.map(({ holds }) => holds), ...conditions.map(argumentOf)],
     }
   }
 

@@ -1,5 +1,5 @@
 import type { ObservedInvocation, ObservedRun } from '../../define/observe.ts'
-import type { MetricValues } from './metric-line.ts'
+import type { MetricDimensions, MetricValues } from './metric-line.ts'
 import { MetricLine } from './metric-line.ts'
 
 /** The lines of the invocations that are under way: they may overlap in one process. */
@@ -9,7 +9,7 @@ export class MetricLines {
   of(invocation: ObservedInvocation): Lines {
     const known = this.#byInvocation.get(invocation)
     if (known) return known
-    const made = new Lines()
+    const made = new Lines(invocation)
     this.#byInvocation.set(invocation, made)
     return made
   }
@@ -32,15 +32,26 @@ export class MetricLines {
 /** Lines by their dimensions, in the order in which they were first asked for. Asked for at every call: maps of maps take no time to make a key. */
 class Lines {
   readonly all: MetricLine[] = []
+  readonly #sets: ReadonlyMap<string, string>
   readonly #byStream = new Map<string, Map<string, Map<string, Map<string, MetricLine>>>>()
 
-  /** @param name Of the third dimension. Left out: there is none. */
-  of(stream: string, group: string, name = '', value = ''): MetricLine {
+  constructor({ consumers }: ObservedInvocation) {
+    this.#sets = new Map(consumers.flatMap(({ stream, set }) => (set === undefined ? [] : [[stream, set]])))
+  }
+
+  /**
+   * The streams of a set share its name.
+   *
+   * @param name Of the third dimension. Left out: there is none.
+   * @param more Further dimensions, of the same line whenever its third dimension is the same.
+   */
+  of(key: string, group: string, name = '', value = '', more: MetricDimensions = {}): MetricLine {
+    const stream = this.#sets.get(key) ?? key
     const byGroup = within(this.#byStream, stream)
     const byValue = within(within(byGroup, group), name)
     const known = byValue.get(value)
     if (known) return known
-    const line = new MetricLine({ EventSource: stream, ConsumerGroup: group, ...(name && { [name]: value }) })
+    const line = new MetricLine({ EventSource: stream, ConsumerGroup: group, ...(name && { [name]: value }), ...more })
     byValue.set(value, line)
     this.all.push(line)
     return line

@@ -1,5 +1,6 @@
 import { assertKnownOptions } from '../../core/options.ts'
-import type { Consumer } from '../../define/consumer.ts'
+import type { Consumer, ConsumerSet } from '../../define/consumer.ts'
+import { listConsumers } from '../../define/consumer-set.ts'
 import type { Connection } from '../../group/connection.ts'
 import { assertConnection } from '../../group/connection.ts'
 import { applyDeployedSettings } from '../../run/event-source.ts'
@@ -42,14 +43,14 @@ const WORTH_MS = 100
  * @throws {TypeError} A bad option.
  */
 export function checkAtColdStart(
-  consumers: Consumer | readonly Consumer[],
+  consumers: Consumer | readonly (Consumer | ConsumerSet)[],
   options: CheckAtColdStartOptions,
 ): Middleware {
   const action = 'check at cold start'
   assertKnownOptions(action, options, ['redis', 'targetTimeoutsMs', 'logger', 'onFindings'])
   assertConnection(action, options.redis)
   const { redis, targetTimeoutsMs = {}, logger = JSON_LINES, onFindings } = options
-  const given = (Array.isArray(consumers) ? consumers : [consumers]) as readonly Consumer[]
+  const given = listConsumers(consumers)
   let isDone = false
   let functionTimeoutMs: number | undefined
 

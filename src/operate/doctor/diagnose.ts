@@ -12,7 +12,8 @@ import {
   wrongUseError,
 } from '../../core/options.ts'
 import { CONSUMER_NUMBER_OPTIONS } from '../../core/rows.ts'
-import type { Consumer } from '../../define/consumer.ts'
+import type { Consumer, ConsumerSet } from '../../define/consumer.ts'
+import { listConsumers } from '../../define/consumer-set.ts'
 import { listPolicyKeyNeeds } from '../../define/policy-needs.ts'
 import { quotedValue } from '../../errors.ts'
 import type { Connection } from '../../group/connection.ts'
@@ -70,10 +71,10 @@ const MOST_GROUPS = 20
  * @throws {RedisReplyError} The server refuses everything: a wrong password, or it is still loading.
  */
 export async function diagnose(
-  consumers: Consumer | readonly Consumer[],
+  consumers: Consumer | readonly (Consumer | ConsumerSet)[],
   options: DoctorOptions,
 ): Promise<readonly Finding[]> {
-  const given = (Array.isArray(consumers) ? consumers : [consumers]) as readonly Consumer[]
+  const given = listConsumers(consumers)
   checkOptions(given, options)
   const { redis, streams = [], group, timeoutMs, clock = systemClock } = options
   const { functionTimeoutMs, targetTimeoutsMs = {}, pollers } = options

@@ -1,7 +1,8 @@
 import type { ConsumerKeys } from '../../core/keys.ts'
 import { consumerKeys } from '../../core/keys.ts'
 import { assertKnownOptions, wrongUseError } from '../../core/options.ts'
-import type { Consumer } from '../../define/consumer.ts'
+import type { Consumer, ConsumerSet } from '../../define/consumer.ts'
+import { listConsumers } from '../../define/consumer-set.ts'
 import { RedisReplyError } from '../../errors.ts'
 import type { Connection } from '../../group/connection.ts'
 import { replyItems } from '../../group/redis/commands/reply.ts'
@@ -40,10 +41,10 @@ export interface Repaired {
  * @throws {RedisReplyError} The server refused.
  */
 export async function repairIndexes(
-  consumers: Consumer | readonly Consumer[],
+  consumers: Consumer | readonly (Consumer | ConsumerSet)[],
   options: RepairOptions,
 ): Promise<readonly Repaired[]> {
-  const given = (Array.isArray(consumers) ? consumers : [consumers]) as readonly Consumer[]
+  const given = listConsumers(consumers)
   checkOptions(given, options)
   const sender = createOperatorSender(ACTION, options.redis)
   const rows: Repaired[] = []

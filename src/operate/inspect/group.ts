@@ -2,7 +2,7 @@ import type { Entry } from '../../core/entry.ts'
 import { compareEntryIds } from '../../core/entry.ts'
 import type { OpenBreaker } from '../../core/gates.ts'
 import type { ConsumerKeys } from '../../core/keys.ts'
-import { consumerKeys, isOwnedBy, PARKED_CONSUMER } from '../../core/keys.ts'
+import { consumerKeys, isOwnedBy, PARKED_CONSUMER, withGatesOfSet } from '../../core/keys.ts'
 import { isInEffect, parsePauses, WHOLE_GROUP } from '../../core/pauses.ts'
 import type { ConsumerInfo } from '../../group/redis/commands/xinfo-consumers.ts'
 import type { GroupInfo } from '../../group/redis/commands/xinfo-groups.ts'
@@ -53,7 +53,7 @@ export async function inspectGroup(
 ): Promise<GroupInspection> {
   const { stream, at } = request
   const expected = request.expected.find((one) => one.group === group.name)
-  const keys = keysOf(stream, group.name, expected?.deadLetters)
+  const keys = keysOf(request, group.name, expected?.deadLetters)
   const byEnds = info && lagFromStreamEnds(group.lastDeliveredId, info)
   const listsConsumers = group.consumers <= MAX_CONSUMERS
   const told = await askQuestions(sender, {
@@ -131,9 +131,14 @@ function keysQuestions(keys: ConsumerKeys) {
 }
 
 /** `undefined` for a stream whose name no other key can share a hash slot with: no consumer of ours is on it. */
-function keysOf(stream: string, group: string, deadLetters: string | undefined): ConsumerKeys | undefined {
+function keysOf(
+  { stream, set }: StreamInspectionRequest,
+  group: string,
+  deadLetters: string | undefined,
+): ConsumerKeys | undefined {
   try {
-    return consumerKeys(stream, group, deadLetters)
+    const keys = consumerKeys(stream, group, deadLetters)
+    return set === undefined ? keys : withGatesOfSet(keys, set, group)
   } catch {
     return undefined
   }

@@ -1,6 +1,6 @@
 import { splitIntoChunks } from '../../core/chunks.ts'
 import { assertInteger, assertKnownOptions, assertText, wrongUseError } from '../../core/options.ts'
-import type { Consumer } from '../../define/consumer.ts'
+import type { Consumer, ConsumerSet } from '../../define/consumer.ts'
 import type { Connection } from '../../group/connection.ts'
 import { createOperatorSender } from '../../group/redis/redis-connection.ts'
 import type { CallSender } from '../../group/redis/sender.ts'
@@ -10,6 +10,8 @@ import { timeQuestion } from '../questions.ts'
 import { discoverStreams } from './discover.ts'
 import type { Inspection, StreamInspection } from './inspection.ts'
 import type { ExpectedGroup, StreamInspectionRequest } from './request.ts'
+import type { NamedSet } from './set-totals.ts'
+import { inspectSets, setsOf } from './set-totals.ts'
 import { inspectStream } from './stream.ts'
 
 /** What to inspect. */
@@ -18,7 +20,9 @@ export interface InspectOptions {
   /** Keys of streams. Default: those of `consumers`; without those, the streams that the server has. */
   readonly streams?: readonly string[]
   /** Whose groups are expected there, with dead-letter streams and slots that are not the default's. */
-  readonly consumers?: readonly Consumer[]
+  readonly consumers?: readonly (Consumer | ConsumerSet)[]
+  /** Sets that are shown as one beside their streams, as from `prioritized`. Default: those of `consumers`. */
+  readonly sets?: readonly NamedSet[]
   /** Only one group, on every stream. Default: all groups. */
   readonly group?: string
   /** Where streams are searched for: it stops after so many, 1 to 1,000, and after about 100,000 keys. Default 100. */
@@ -45,16 +49,18 @@ const STREAMS_AT_ONCE = 10
  * @throws {RedisReplyError} The server refuses to work at all, or refuses SCAN when streams have to be searched for.
  */
 export async function inspectStreams(options: InspectOptions): Promise<Inspection> {
-  const { sender, streams: named, expected, group, maxStreams } = resolve(options)
+  const { sender, streams: named, sets, expected, setOf, group, maxStreams } = resolve(options)
   const { at, clock } = await readClock(sender)
   const { streams, incomplete } =
     named.length > 0 ? { streams: named, incomplete: undefined } : await discoverStreams(sender, maxStreams)
   const inspected: StreamInspection[] = []
   for (const chunk of splitIntoChunks(streams, STREAMS_AT_ONCE)) {
-    const look = (stream: string) => inspectStream(sender, { stream, at, group, expected: expected(stream) })
+    const look = (stream: string) =>
+      inspectStream(sender, { stream, at, group, expected: expected(stream), set: setOf(stream) })
     inspected.push(...(await Promise.all(chunk.map(look))))
   }
-  return { at, clock, streams: named.length > 0 ? inspected : found(inspected, group), incomplete }
+  const shown = named.length > 0 ? inspected : found(inspected, group)
+  return { at, clock, streams: shown, ...(sets.length > 0 && { sets: inspectSets(sets, inspected) }), incomplete }
 }
 
 /** The server's clock, which entry ids are made by; ours where it refuses to report it. */
@@ -75,30 +81,47 @@ function found(streams: readonly StreamInspection[], group: string | undefined):
   )
 }
 
-interface Resolved extends Required<Pick<InspectOptions, 'streams' | 'maxStreams'>> {
+interface Resolved extends Required<Pick<InspectOptions, 'streams' | 'sets' | 'maxStreams'>> {
   readonly sender: CallSender
   readonly group: StreamInspectionRequest['group']
   readonly expected: (stream: string) => ExpectedGroup[]
+  readonly setOf: (stream: string) => StreamInspectionRequest['set']
 }
 
 function resolve(options: InspectOptions): Resolved {
-  assertKnownOptions(ACTION, options, ['redis', 'streams', 'consumers', 'group', 'maxStreams'])
+  assertKnownOptions(ACTION, options, ['redis', 'streams', 'consumers', 'sets', 'group', 'maxStreams'])
   checkOptions(options)
-  const { redis, streams = [], consumers = [], group, maxStreams = DEFAULT_MAX_STREAMS } = options
+  const { redis, streams = [], group, maxStreams = DEFAULT_MAX_STREAMS } = options
+  const consumers = (options.consumers ?? []).flat()
+  const sets = options.sets ?? setsOf(consumers)
+  const own = [...consumers.map(({ stream }) => stream), ...sets.flatMap((set) => set.streams)]
   return {
     sender: createOperatorSender(ACTION, redis),
-    streams: [...new Set(streams.length > 0 ? streams : consumers.map(({ stream }) => stream))],
+    streams: [...new Set(streams.length > 0 ? streams : own)],
+    // what is asked about a part of it says nothing of the whole
+    sets: streams.length > 0 ? sets.filter((set) => set.streams.every((stream) => streams.includes(stream))) : sets,
     group,
     maxStreams,
     expected: (stream) => consumers.filter((consumer) => consumer.stream === stream).map(expectedOf),
+    setOf: (stream) => sets.find((set) => set.streams.includes(stream))?.name,
   }
 }
 
-function checkOptions({ streams = [], consumers = [], group, maxStreams = DEFAULT_MAX_STREAMS }: InspectOptions): void {
-  for (const [name, list] of Object.entries({ streams, consumers }))
+function checkOptions({
+  streams = [],
+  consumers = [],
+  sets = [],
+  group,
+  maxStreams = DEFAULT_MAX_STREAMS,
+}: InspectOptions): void {
+  for (const [name, list] of Object.entries({ streams, consumers, sets }))
     if (!Array.isArray(list)) throw wrongUseError(ACTION, `${name} must be an array, got ${typeof list}`)
   for (const stream of streams) assertText(ACTION, 'each of streams', stream)
-  for (const consumer of consumers)
+  for (const { name, streams: keys } of sets) {
+    assertText(ACTION, 'the name of each of sets', name)
+    for (const key of keys) assertText(ACTION, 'each stream of sets', key)
+  }
+  for (const consumer of consumers.flat())
     if (!consumer?.keys || !consumer.settings)
       throw wrongUseError(ACTION, 'each of consumers must come from defineConsumer')
   if (group !== undefined) assertText(ACTION, 'group', group)

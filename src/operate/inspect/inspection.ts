@@ -14,8 +14,37 @@ export interface Inspection {
   /** Whose clock that is: `local` where the server refuses TIME. */
   readonly clock: 'server' | 'local'
   readonly streams: readonly StreamInspection[]
+  /** Sets of these streams, each as one; left out where there are none. */
+  readonly sets?: readonly SetInspection[]
   /** Why there may be streams that are not shown, where they were searched for; else left out. */
   readonly incomplete?: string | undefined
+}
+
+/** A set of streams: the sums of what its streams say. */
+export interface SetInspection {
+  readonly name: string
+  /** Keys, the highest priority first. */
+  readonly streams: readonly string[]
+  /** Entries. */
+  readonly length?: number
+  readonly groups: readonly SetGroupInspection[]
+}
+
+/** A group on the streams of a set. What one of them does not say is left out, with the reason in `unknown`. */
+export interface SetGroupInspection {
+  readonly group: string
+  /** How many of the streams have it. */
+  readonly streams: number
+  readonly lag?: number
+  readonly pending: number
+  readonly inHand?: number
+  readonly parked?: number
+  readonly deadLetters?: number
+  /** Milliseconds since the oldest pending entry of all was published. */
+  readonly oldestPendingMs?: number
+  /** Milliseconds since something of it was last acknowledged. */
+  readonly sinceLastSuccessMs?: number
+  readonly unknown: Unknown
 }
 
 /** A stream and its groups. */
@@ -73,8 +102,12 @@ export interface JanitorInspection {
   readonly archivedToId?: string | undefined
   /** Entries that left the stream before a group had done them, by group. */
   readonly trimmedAhead: Readonly<Record<string, number>>
-  /** Whoever keeps entries that are due to go, and for how many milliseconds. */
+  /** The groups that keep entries that are due to go, and for how many milliseconds. */
   readonly blockers: Readonly<Record<string, number>>
+  /** The floors that do. */
+  readonly floors: Readonly<Record<string, number>>
+  /** Milliseconds for which nothing has gone since there is no group, and none is registered; left out where it is not so. */
+  readonly withoutGroupsMs?: number | undefined
 }
 
 /** The delayed events of a stream. */

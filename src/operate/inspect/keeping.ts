@@ -22,6 +22,11 @@ export function keepingQuestions(stream: string): QuestionsByName<KeepingTexts> 
   }
 }
 
+/** The key of a stream's floors. */
+export function floorsKey(stream: string): string {
+  return keepingKeys(stream).floors
+}
+
 /** What the answers say; `undefined` where nobody registered a group and no janitor ran, or where the server does not say. */
 export function keepingOf(
   told: Partial<AnswersByName<KeepingTexts>>,
@@ -57,13 +62,16 @@ export function readRegistry(registry: KeepingTexts['registry']): Readonly<Recor
 export function readNotes(notes: KeepingTexts['janitorNotes'], at: number): JanitorInspection | undefined {
   const { ranAt, archivedEntries, trimmed, archived } = notes
   if (ranAt === undefined) return undefined
+  const sinceMs = (since: number) => Math.max(0, at - since)
   return {
-    sinceRunMs: Math.max(0, at - Number(ranAt)),
+    sinceRunMs: sinceMs(Number(ranAt)),
     archived: Number(archivedEntries ?? 0),
     trimmed: Number(trimmed ?? 0),
     ...(archived !== undefined && { archivedToId: archived }),
     trimmedAhead: notesNamed(notes, 'ahead:', (count) => count),
-    blockers: notesNamed(notes, 'since:', (since) => Math.max(0, at - since)),
+    blockers: notesNamed(notes, 'since:', sinceMs),
+    floors: notesNamed(notes, 'sinceFloor:', sinceMs),
+    ...(notes.sinceNoGroups !== undefined && { withoutGroupsMs: sinceMs(Number(notes.sinceNoGroups)) }),
   }
 }
 

@@ -17,4 +17,6 @@ export interface StreamInspectionRequest {
   /** Only one group. */
   readonly group: string | undefined
   readonly expected: readonly ExpectedGroup[]
+  /** The name of the set whose stream it is; `undefined`: of none that is known. */
+  readonly set: string | undefined
 }

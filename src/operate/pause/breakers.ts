@@ -1,6 +1,7 @@
 import type { OpenBreaker } from '../../core/gates.ts'
 import { BREAKER_FIELDS, parseBreakers } from '../../core/gates.ts'
 import { assertKnownKeys, assertKnownOptions, assertObject, assertText } from '../../core/options.ts'
+import type { ConsumerSet } from '../../define/consumer.ts'
 import { resolveConsumerKeys, resolveSettings } from '../../define/consumer-settings.ts'
 import { quotedValue } from '../../errors.ts'
 import type { Connection } from '../../group/connection.ts'
@@ -17,12 +18,15 @@ export interface BreakerOptions {
 }
 
 /**
- * The circuit breakers of a group that are open, by event type.
+ * The circuit breakers of a group that are open, by event type. Those of a set are the same for all of its streams.
  *
  * @throws {TypeError} A bad option.
  * @throws {RedisReplyError | RedisConnectionError} The server refused, or could not be reached.
  */
-export async function openBreakers(source: PauseSource, options: BreakerOptions): Promise<readonly OpenBreaker[]> {
+export async function openBreakers(
+  source: PauseSource | ConsumerSet,
+  options: BreakerOptions,
+): Promise<readonly OpenBreaker[]> {
   const { group, key } = resolveSource('list open circuit breakers of', source, options)
   const [reply] = await group.ask([['hgetall', key]])
   if (reply instanceof Error) throw reply
@@ -40,7 +44,10 @@ export async function openBreakers(source: PauseSource, options: BreakerOptions)
  * @throws {TypeError} A bad option.
  * @throws {RedisReplyError | RedisConnectionError} The server refused, or could not be reached.
  */
-export async function closeBreakers(source: PauseSource, options: BreakerOptions): Promise<readonly OpenBreaker[]> {
+export async function closeBreakers(
+  source: PauseSource | ConsumerSet,
+  options: BreakerOptions,
+): Promise<readonly OpenBreaker[]> {
   const open = await openBreakers(source, options)
   if (open.length === 0) return open
   const { group, key } = resolveSource('close circuit breakers of', source, options)
@@ -50,7 +57,9 @@ export async function closeBreakers(source: PauseSource, options: BreakerOptions
   return open
 }
 
-function resolveSource(verb: string, source: PauseSource, options: BreakerOptions) {
+function resolveSource(verb: string, given: PauseSource | ConsumerSet, options: BreakerOptions) {
+  // the streams of a set share their circuit breakers
+  const [source] = [given].flat() as [PauseSource]
   assertObject(verb, 'the source', source)
   const { stream, group } = source
   assertText(verb, 'stream', stream)

@@ -7,7 +7,7 @@ import {
   wrongUseError,
 } from '../../core/options.ts'
 import { isPausable, type Pause } from '../../core/pauses.ts'
-import type { Consumer } from '../../define/consumer.ts'
+import type { Consumer, ConsumerSet } from '../../define/consumer.ts'
 import { resolveConsumerKeys } from '../../define/consumer-settings.ts'
 import { quotedValue } from '../../errors.ts'
 import type { Connection } from '../../group/connection.ts'
@@ -69,7 +69,25 @@ export interface Resumed extends Confirmed, PausedBacklog {
  * @throws {TypeError | RangeError} A bad option, no such group, or `until` is over by the server's clock.
  * @throws {RedisReplyError | RedisConnectionError} The server refused, or could not be reached.
  */
-export async function pause(source: PauseSource, options: PauseOptions): Promise<Paused> {
+export async function pause(source: PauseSource, options: PauseOptions): Promise<Paused>
+/** Pauses the group on all streams of a set, one after the other. @throws As above; what was paused before stays so. */
+export async function pause(source: ConsumerSet, options: PauseOptions): Promise<readonly Paused[]>
+export async function pause(
+  source: PauseSource | ConsumerSet,
+  options: PauseOptions,
+): Promise<Paused | readonly Paused[]> {
+  return Array.isArray(source)
+    ? inTurn(source as ConsumerSet, (member) => pauseOne(member, options))
+    : pauseOne(source as PauseSource, options)
+}
+
+async function inTurn<T>(members: ConsumerSet, one: (member: Consumer) => Promise<T>): Promise<readonly T[]> {
+  const all: T[] = []
+  for (const member of members) all.push(await one(member))
+  return all
+}
+
+async function pauseOne(source: PauseSource, options: PauseOptions): Promise<Paused> {
   const { action, address } = resolveSource('pause', source, options, ['until', 'why', 'by', 'defaultBy'])
   const { redis, type, until, why, by, defaultBy } = options
   checkPauseOptions(action, options)
@@ -100,7 +118,19 @@ function checkPauseOptions(action: string, { until, why, by, defaultBy }: PauseO
  * @throws {TypeError | RangeError} A bad option, or no such group.
  * @throws {RedisReplyError | RedisConnectionError} The server refused, or could not be reached.
  */
-export async function resume(source: PauseSource, options: ResumeOptions): Promise<Resumed | undefined> {
+export async function resume(source: PauseSource, options: ResumeOptions): Promise<Resumed | undefined>
+/** Resumes the group on all streams of a set, one after the other. @throws As above; what was resumed before stays so. */
+export async function resume(source: ConsumerSet, options: ResumeOptions): Promise<readonly (Resumed | undefined)[]>
+export async function resume(
+  source: PauseSource | ConsumerSet,
+  options: ResumeOptions,
+): Promise<Resumed | undefined | readonly (Resumed | undefined)[]> {
+  return Array.isArray(source)
+    ? inTurn(source as ConsumerSet, (member) => resumeOne(member, options))
+    : resumeOne(source as PauseSource, options)
+}
+
+async function resumeOne(source: PauseSource, options: ResumeOptions): Promise<Resumed | undefined> {
   const { action, address } = resolveSource('resume', source, options, ['maxAgeMs'])
   const { redis, type, maxAgeMs = maxAgeOf(source, type) } = options
   if (maxAgeMs !== undefined) assertNumber(action, 'maxAgeMs', maxAgeMs, 1, Number.MAX_SAFE_INTEGER)

@@ -1,6 +1,7 @@
 import type { ConsumerKeys } from '../../core/keys.ts'
 import { delayKeys } from '../../core/keys.ts'
-import type { Consumer } from '../../define/consumer.ts'
+import type { Consumer, ConsumerSet } from '../../define/consumer.ts'
+import { listConsumers } from '../../define/consumer-set.ts'
 import { listPolicyKeyNeeds, type PolicyKeyNeed } from '../../define/policy-needs.ts'
 
 /** ACL rules of a consumer's functions, for `ACL SETUSER` or a cache's user: its keys, and no command that it does not need. */
@@ -48,22 +49,44 @@ const FUNCTIONS = {
  *
  * @throws {TypeError} A policy does not say what it needs.
  */
-export function accessOf(consumer: Consumer): AccessStrings {
+export function accessOf(consumer: Consumer | ConsumerSet): AccessStrings {
+  const rules = listConsumers(consumer).map(rulesOf)
+  return { poller: joined(rules.map(({ poller }) => poller)), claimer: joined(rules.map(({ claimer }) => claimer)) }
+}
+
+/** The streams of a set share their commands, and each has keys and selectors of its own. */
+function joined(rules: readonly AccessRules[]): string {
+  const all = (part: keyof AccessRules) => [...new Set(rules.flatMap((one) => one[part]))]
+  return ['on', ...all('keys'), '-@all', ...all('commands'), ...all('selectors')].join(' ')
+}
+
+function rulesOf(consumer: Consumer): Readonly<Record<keyof AccessStrings, AccessRules>> {
   const needs = listPolicyKeyNeeds(consumer)
   const { mode, lingerMs } = consumer.settings
   const { poller } = FUNCTIONS
   const listens = mode === 'listen' || lingerMs > 0
   return {
-    poller: accessString(
+    poller: accessRules(
       consumer,
       listens ? { ...poller, onAll: [...poller.onAll, ...LISTENING] } : poller,
       needs.filter(({ isOfClaimers }) => !isOfClaimers),
     ),
-    claimer: accessString(consumer, FUNCTIONS.claimer, needs),
+    claimer: accessRules(consumer, FUNCTIONS.claimer, needs),
   }
 }
 
-function accessString({ keys, delays }: Consumer, { onAll, beside }: Rights, needs: readonly PolicyKeyNeed[]): string {
+/** The parts of an ACL string. */
+interface AccessRules {
+  readonly keys: readonly string[]
+  readonly commands: readonly string[]
+  readonly selectors: readonly string[]
+}
+
+function accessRules(
+  { keys, delays }: Consumer,
+  { onAll, beside }: Rights,
+  needs: readonly PolicyKeyNeed[],
+): AccessRules {
   const group = keys.slot('').replace(/slot:$/, '')
   const isOwn = (key: string) => key.startsWith(group)
   const own = [`${patternOf(group)}*`, ...(isOwn(keys.deadLetters) ? [] : [patternOf(keys.deadLetters)])]
@@ -75,13 +98,13 @@ function accessString({ keys, delays }: Consumer, { onAll, beside }: Rights, nee
   const selectors = ofPolicies.flatMap((key) => {
     const commands = new Set(needs.flatMap((need) => (need.key === key ? need.commands : [])))
     const further = [...commands].filter((command) => !onAll.includes(command))
-    return further.length === 0 ? [] : selector([needPattern(key)], further)
+    return further.length === 0 ? [] : [selector([needPattern(key)], further)]
   })
   const promoting = delays
-    ? [...selector([patternOf(keys.stream)], PROMOTING.onStream), ...selector(delayed, PROMOTING.onDelayed)]
+    ? [selector([patternOf(keys.stream)], PROMOTING.onStream), selector(delayed, PROMOTING.onDelayed)]
     : []
   const ownRules = selector(own, beside)
-  return ['on', ...patterns([...all]), '-@all', ...allowed(onAll), ...ownRules, ...promoting, ...selectors].join(' ')
+  return { keys: patterns([...all]), commands: allowed(onAll), selectors: [ownRules, ...promoting, ...selectors] }
 }
 
 function delayedPatterns({ stream }: ConsumerKeys): string[] {
@@ -89,8 +112,8 @@ function delayedPatterns({ stream }: ConsumerKeys): string[] {
   return [patternOf(delayed), `${patternOf(delayed)}:*`]
 }
 
-function selector(keys: readonly string[], commands: readonly string[]): string[] {
-  return [`(${[...patterns(keys), '-@all', ...allowed(commands)].join(' ')})`]
+function selector(keys: readonly string[], commands: readonly string[]): string {
+  return `(${[...patterns(keys), '-@all', ...allowed(commands)].join(' ')})`
 }
 
 const patterns = (keys: readonly string[]) => keys.map((key) => `~${key}`)

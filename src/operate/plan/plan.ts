@@ -1,4 +1,4 @@
-import type { Consumer } from '../../define/consumer.ts'
+import type { Consumer, ConsumerSet } from '../../define/consumer.ts'
 import type { ConsumerSettings } from '../../define/consumer-settings.ts'
 import { COMMANDS_PER_STEP, IDLE_ROUND_TRIPS } from './commands.ts'
 import type { PlanOptions, Rates, ResolvedPlanOptions } from './options.ts'
@@ -74,18 +74,29 @@ const KEPT_MS = 2_000
  *
  * @throws {TypeError | RangeError} A bad option.
  */
-export function plan(consumer: Consumer | ConsumerSettings, options: PlanOptions = {}): Plan {
-  const settings = 'settings' in consumer ? settingsOf(consumer) : consumer
+export function plan(consumer: Consumer | ConsumerSet | ConsumerSettings, options: PlanOptions = {}): Plan {
+  const { subject, settings, streams } = subjectOf(consumer)
   const given = resolvePlanOptions(options)
-  const limits = rateLimitsOf(consumer, given)
+  const limits = rateLimitsOf(subject, given)
   const capacity = capacityOf(settings, given, limitOfAll(limits))
   return {
     latency: latencyOf(settings, given, capacity.keepsUp),
     retries: retriesOf(settings, given),
     capacity,
     rateLimits: limits.map((limit) => rateLimitPlan(limit, settings, given)),
-    month: monthOf(settings, given, Math.min(given.eventsPerSecond, capacity.eventsPerSecond)),
+    month: monthOf(settings, given, Math.min(given.eventsPerSecond, capacity.eventsPerSecond), streams),
   }
+}
+
+/** What holds for one stream of a set holds for all, each of which is asked by itself. */
+function subjectOf(given: Consumer | ConsumerSet | ConsumerSettings): {
+  readonly subject: Consumer | ConsumerSettings
+  readonly settings: ConsumerSettings
+  readonly streams: number
+} {
+  const [subject, ...others] = [given].flat() as [Consumer | ConsumerSettings, ...Consumer[]]
+  const settings = 'settings' in subject ? settingsOf(subject) : subject
+  return { subject, settings, streams: 1 + others.length }
 }
 
 /** A run starts what it reads as long as the longest of its routes fits. */
@@ -143,7 +154,12 @@ function listens({ mode }: ConsumerSettings): boolean {
   return mode === 'listen'
 }
 
-function monthOf(settings: ConsumerSettings, options: ResolvedPlanOptions, rate: number): Plan['month'] {
+function monthOf(
+  settings: ConsumerSettings,
+  options: ResolvedPlanOptions,
+  rate: number,
+  streams: number,
+): Plan['month'] {
   const { scheduleMs, wakes, roundTripMs, handlerMs } = options
   const { batchSize, concurrency, mode } = settings
   const pollers = pollersOf(settings, options)
@@ -159,16 +175,18 @@ function monthOf(settings: ConsumerSettings, options: ResolvedPlanOptions, rate:
   const busyMs = Math.max(workMs, listenMs)
   const perBatch = mode === 'once' ? COMMANDS_PER_STEP.onlyBatch : COMMANDS_PER_STEP.drainBatch
   const listening =
-    (listenMs / 1_000) * COMMANDS_PER_STEP.listenSecond + rate * MONTH_SECONDS * COMMANDS_PER_STEP.listenEvent
+    (listenMs / 1_000) * COMMANDS_PER_STEP.listenSecond * streams + rate * MONTH_SECONDS * COMMANDS_PER_STEP.listenEvent
   const poller = functionMonth(
     options,
     polls,
     busyMs,
-    polls * COMMANDS_PER_STEP.idlePoll +
+    polls * COMMANDS_PER_STEP.idlePoll * streams +
+      // of a set no read gives its slot back
+      (streams > 1 ? polls * COMMANDS_PER_STEP.giveSlot * streams : 0) +
       Math.min(polls, batches) * COMMANDS_PER_STEP.giveSlot +
       (listens(settings) ? listening : batches * perBatch),
   )
-  const claimer = functionMonth(options, ticks, ticks * claimMs(options), ticks * COMMANDS_PER_STEP.idleClaim)
+  const claimer = functionMonth(options, ticks, ticks * claimMs(options), ticks * COMMANDS_PER_STEP.idleClaim * streams)
   const perEvent = COMMANDS_PER_STEP.publish + (wakes ? COMMANDS_PER_STEP.flag : 0)
   const publisherCommands = Math.round(options.eventsPerSecond * MONTH_SECONDS * perEvent)
   const month = { poller, claimer, publisherCommands, ticks: Math.round(ticks * (pollers + 1)) }

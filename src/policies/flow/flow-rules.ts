@@ -29,8 +29,13 @@ export type FlowRule = {
 /** What the names of a policy's limits begin with: the event type, or `*` for the consumer, and a number if it is not the first of its kind there. */
 export function scopeOf(rules: readonly FlowRule[], kind: FlowRule['kind'], eventType: string | undefined): string {
   const before = rules.filter((rule) => rule.kind === kind && rule.eventType === eventType).length
-  const scope = eventType === undefined ? '*' : spelled(encodeURIComponent(eventType.toWellFormed()))
+  const scope = eventType === undefined ? '*' : spelled(encoded(eventType))
   return before === 0 ? scope : `${scope}~${before + 1}`
+}
+
+/** Without what stands for the consumer, or before a number: an event type may have any name. */
+function encoded(eventType: string): string {
+  return encodeURIComponent(eventType.toWellFormed()).replace(/[*~]/g, (one) => (one === '*' ? '%2A' : '%7E'))
 }
 
 /** The rules of the circuit breaker that a job's event type has, if any. */

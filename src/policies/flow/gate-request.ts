@@ -33,6 +33,8 @@ export type GateOperation =
       readonly perMs: number
       readonly probeAfterMs: number
       readonly error: string
+      /** Of an entry that has no delivery left. */
+      isLast: boolean
     }
   | { readonly op: 'worked'; readonly eventType: string; readonly failuresKey: string; readonly entryId: string }
   | { readonly op: 'void'; readonly eventType: string; readonly entryId: string }
@@ -97,8 +99,9 @@ function argumentsOf(one: GateOperation, numberOf: (key: string) => number): (st
     case 'left':
       return [one.op, one.holder, Math.round(one.heldMs), one.places.length, ...one.places.map((p) => numberOf(p.key))]
     case 'failed': {
-      const { op, eventType, failuresKey, member, entryId, failures, perMs, probeAfterMs, error } = one
-      return [op, eventType, numberOf(failuresKey), member, entryId, failures, perMs, probeAfterMs, error]
+      const { op, eventType, failuresKey, member, entryId, failures, perMs, probeAfterMs, error, isLast } = one
+      const rules = [failures, perMs, probeAfterMs]
+      return [op, eventType, numberOf(failuresKey), member, entryId, ...rules, error, isLast ? 1 : 0]
     }
     case 'worked':
       return [one.op, one.eventType, numberOf(one.failuresKey), one.entryId]

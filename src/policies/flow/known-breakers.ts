@@ -1,11 +1,15 @@
 import { hash } from 'node:crypto'
 import type { OpenBreaker } from '../../core/gates.ts'
-import { parseBreakers } from '../../core/gates.ts'
+import { failingTypes, parseBreakers } from '../../core/gates.ts'
 import type { ConsumerKeys } from '../../core/keys.ts'
 import type { PolicyCommand, PolicyReply } from '../../define/policy.ts'
+import type { RunParts } from '../../run/parts.ts'
 import type { CameBack } from '../../run/policy-engine.ts'
 import { spelled } from '../spelled.ts'
+import type { GateOperation } from './gate-request.ts'
+import { knownTogether } from './known-together.ts'
 import type { ServerTime } from './server-time.ts'
+import { probePrefix } from './waiting-job.ts'
 
 /** Characters of what entries wait for. */
 const LONGEST_TEXT = 100
@@ -23,23 +27,36 @@ const ABOUT_MS = 20
 export class KnownBreakers {
   /** Event types that have one. */
   readonly types = new Set<string>()
+  /** Event types of which none is known to have succeeded since one failed, and when that was known here. */
+  readonly #failing: Map<string, number>
   readonly #keys: ConsumerKeys
+  readonly #prefix: string
   readonly #serverTime: ServerTime
   /** Up to when they are known to be open. */
-  readonly #shutUntil = new Map<string, number>()
+  readonly #shutUntil: Map<string, number>
   /** When they were known to be closed. */
-  readonly #closedAt = new Map<string, number>()
+  readonly #closedAt: Map<string, number>
   /** As the server had them last. */
   #open: ReadonlyMap<string, OpenBreaker> | undefined
   #askedAt = 0
 
-  constructor(keys: ConsumerKeys, serverTime: ServerTime) {
+  constructor(parts: RunParts, serverTime: ServerTime) {
+    const { keys, set } = parts.consumer
     this.#keys = keys
+    this.#prefix = probePrefix(set)
+    this.#shutUntil = knownTogether(parts, 'shutUntil')
+    this.#closedAt = knownTogether(parts, 'closedAt')
+    this.#failing = knownTogether(parts, 'failing')
     this.#serverTime = serverTime
   }
 
   failuresKey(type: string): string {
     return this.#keys.failures(spelled(type))
+  }
+
+  /** What says that an entry has succeeded. */
+  success(eventType: string, entryId: string): GateOperation {
+    return { op: 'worked', eventType, failuresKey: this.failuresKey(eventType), entryId }
   }
 
   get openTypes(): readonly string[] {
@@ -57,6 +74,9 @@ export class KnownBreakers {
     if (reply instanceof Error) throw reply
     const flat = (reply ?? []) as readonly string[]
     const pairs = Array.from({ length: flat.length / 2 }, (_, n) => [flat[2 * n], flat[2 * n + 1]] as [string, string])
+    const failing = new Set(failingTypes(pairs))
+    for (const type of this.#failing.keys()) if (!failing.has(type)) this.#failing.delete(type)
+    for (const type of failing) if (!this.#failing.has(type)) this.#failing.set(type, this.#askedAt)
     this.#open = new Map(parseBreakers(pairs).map((one) => [one.eventType, one]))
     for (const type of this.types) {
       const open = this.#open.get(type)
@@ -64,6 +84,16 @@ export class KnownBreakers {
       else if (this.#serverTime.at(0) !== undefined) this.opened(type, this.#serverTime.surelyAt(open.probeAt))
       else if (!this.#shutUntil.has(type)) this.opened(type, this.#askedAt)
     }
+  }
+
+  /** An entry has failed, and its circuit breaker is closed. */
+  failed(type: string, at: number): void {
+    this.#failing.set(type, at)
+  }
+
+  /** @param startedAt Of a call that succeeded. @returns Whether it is the first that is known to since one failed: one that began before says nothing. */
+  isFirstSuccess(type: string, startedAt: number): boolean {
+    return startedAt >= (this.#failing.get(type) ?? Infinity) && this.#failing.delete(type)
   }
 
   closed(type: string, at: number): void {
@@ -92,7 +122,12 @@ export class KnownBreakers {
     if (this.isShut(type, now)) return false
     const serverNow = (this.#serverTime.at(now) ?? Infinity) + ABOUT_MS
     if (open?.probeUntil !== undefined && open.probe !== undefined && open.probeUntil > serverNow) return false
-    return { most: 1, after: open?.lastProbe }
+    return { most: 1, after: this.#ownId(open?.lastProbe) }
+  }
+
+  /** `undefined`: it is of another stream of the set. */
+  #ownId(probe: string | undefined): string | undefined {
+    return probe?.startsWith(this.#prefix) ? probe.slice(this.#prefix.length) : undefined
   }
 
   /** When the next probe is due. */

@@ -2,7 +2,8 @@ import { formatCondition, parseCondition } from '../../core/condition.ts'
 import type { Decision, PolicyCommand, PolicyJob, PolicyReply, PolicyRun } from '../../define/policy.ts'
 import { RUN_INSIDE } from '../../define/policy.ts'
 import type { CheckedPolicyDecision } from '../../run/checked-policy-decision.ts'
-import type { CameBack, GateOfRun, PolicyRunInside } from '../../run/policy-engine.ts'
+import type { CameBack, FailedJob, GateOfRun, PolicyRunInside } from '../../run/policy-engine.ts'
+import { BreakerConditions } from './breaker-conditions.ts'
 import { FailureReports } from './failure-reports.ts'
 import type { FlowRule } from './flow-rules.ts'
 import { breakerRulesOf, scopeOf } from './flow-rules.ts'
@@ -11,6 +12,7 @@ import type { GateAnswer } from './gate-request.ts'
 import { breakerText, KnownBreakers } from './known-breakers.ts'
 import { roomByRoute } from './room-by-route.ts'
 import { CIRCUIT_BREAKER, COUNTERS, comesBackAt, earlier, parkForBreaker } from './set-aside.ts'
+import { TAKE_SOME } from './take-some.ts'
 import { TurnsAhead } from './turns-ahead.ts'
 import { WaitingJob } from './waiting-job.ts'
 
@@ -38,6 +40,8 @@ export class RunGate implements GateOfRun {
   readonly #breakers: KnownBreakers
   readonly #ahead: TurnsAhead
   readonly #failures: FailureReports
+  readonly takeScripts = TAKE_SOME
+  readonly conditions: BreakerConditions
   #isAskPlanned = false
   #wakesAt = Infinity
   #cancelWake: () => void = () => {}
@@ -46,8 +50,9 @@ export class RunGate implements GateOfRun {
     const { parts } = inside
     this.#inside = inside
     this.#asker = new GateAsker(inside)
-    this.#breakers = new KnownBreakers(parts.consumer.keys, this.#asker.serverTime)
+    this.#breakers = new KnownBreakers(parts, this.#asker.serverTime)
     this.#failures = new FailureReports(inside, this.#asker, this.#breakers)
+    this.conditions = new BreakerConditions(this, this.#breakers, () => this.#now)
     this.#ahead = new TurnsAhead(parts.consumer.settings.concurrency)
   }
 
@@ -135,12 +140,11 @@ export class RunGate implements GateOfRun {
     waiting.phase = 'ended'
   }
 
-  /** @param call One failed call is one failure, however many jobs it had. */
-  failed(job: PolicyJob, error: unknown, call: object): CheckedPolicyDecision | 'later' | undefined {
+  failed(job: PolicyJob, failed: FailedJob): CheckedPolicyDecision | 'later' | undefined {
     const waiting = this.#jobs.get(job)
     const rules = waiting?.breakerType ? breakerRulesOf(this.#rules, job) : undefined
-    if (!waiting || !rules?.when(error)) return undefined
-    const decision = this.#failures.failed(waiting, rules, error, call)
+    if (!waiting || !rules?.when(failed.error)) return undefined
+    const decision = this.#failures.failed(waiting, rules, failed)
     if (decision === 'later') this.#askSoon()
     return decision
   }
@@ -154,10 +158,6 @@ export class RunGate implements GateOfRun {
     return this.#breakers.comesBack(type, this.#now)
   }
 
-  conditionDueAt(): number {
-    return this.#breakers.probeAt
-  }
-
   async finish(): Promise<void> {
     this.#cancelWake()
     while (this.#asker.hasOperations || this.#asker.isAsking) await this.#ask()
@@ -165,7 +165,7 @@ export class RunGate implements GateOfRun {
 
   /** A turn came too late for its job: that takes the next one that the run has, so that it is not behind those that came later; the last of them asks again. */
   #lapse(waiting: WaitingJob, now: number): void {
-    this.#ahead.lapsed()
+    this.#ahead.lapsed(now)
     WaitingJob.shareTurns(
       [...this.#jobs.values()].filter(
         (other) => other === waiting || (other.phase === 'passed' && other.sharesTurnsWith(waiting)),
@@ -214,6 +214,8 @@ export class RunGate implements GateOfRun {
     const passed = [...this.#jobs.values()].filter(({ phase }) => phase === 'passed').length
     await this.#asker.send(Math.max(0, this.#inside.policies.room() + this.#ahead.count - passed))
     this.#inside.policies.resume()
+    // other streams of the set wait for what was answered as well
+    this.#inside.parts.shared?.changed()
     if (this.#asker.hasOperations) this.#askSoon()
   }
 
@@ -272,18 +274,20 @@ export class RunGate implements GateOfRun {
   }
 
   #giveBack(waiting: WaitingJob, isDone: boolean): void {
-    const { breakerType: eventType, job, places, holder } = waiting
+    const { breakerType: eventType, probeId: entryId, places, holder } = waiting
     if (waiting.hasPlaces) {
       this.#asker.add({ op: 'left', holder, places, heldMs: this.#now - waiting.from })
       for (const other of this.#jobs.values()) other.placeLeft(places)
     }
+    const worked = () => this.#breakers.success(eventType, entryId)
     if (waiting.isProbe && !waiting.hasReported) {
-      const failuresKey = this.#breakers.failuresKey(eventType)
-      const { entryId } = job
-      this.#asker.add(isDone ? { op: 'worked', eventType, failuresKey, entryId } : { op: 'void', eventType, entryId })
+      this.#asker.add(isDone ? worked() : { op: 'void', eventType, entryId })
       if (isDone) this.#breakers.closed(eventType, this.#now)
       else this.#breakers.opened(eventType, this.#now)
     }
+    // a success is noted once, and only where one has failed
+    const isFirst = isDone && !waiting.isProbe && this.#breakers.isFirstSuccess(eventType, waiting.startedAt)
+    if (isFirst) this.#asker.add(worked())
     if (this.#asker.hasOperations) this.#askSoon()
   }
 }

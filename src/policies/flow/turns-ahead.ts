@@ -4,18 +4,20 @@ const AHEAD_MS = 250
 /** Turns ahead, at most. */
 const MOST = 500
 
-/** So many turns that lapsed in a row make the next ones last longer. */
-const LAPSES = 3
+/**
+ * By how much longer turns last after each that lapsed, and by how much shorter after each that did not: in balance where one of thirty lapses. A turn that lasts longer has
+ * all of them farther apart, one that lapses is lost.
+ */
+const FACTOR = { lapsed: 1.5, kept: 0.986, most: 6 }
 
-/** So many that did not lapse make them last shorter again. */
-const KEPT = 200
+/** Turns that lapse within that time do so by one stall of the event loop. */
+const ONE_STALL_MS = 50
 
 /** How many turns a run can use that are still to come, by how long its handlers take, and how long a turn has to last. */
 export class TurnsAhead {
   readonly #concurrency: number
   #handlerMs: number | undefined
-  #lapses = 0
-  #kept = 0
+  #lapsedAt = Number.NEGATIVE_INFINITY
   #factor = 1
 
   constructor(concurrency: number) {
@@ -39,19 +41,13 @@ export class TurnsAhead {
   }
 
   /** A turn was not used in its time. */
-  lapsed(): void {
-    this.#lapses++
-    this.#kept = 0
-    if (this.#lapses < LAPSES) return
-    this.#factor = Math.min(16, this.#factor * 2)
-    this.#lapses = 0
+  lapsed(now: number): void {
+    if (now < this.#lapsedAt + ONE_STALL_MS) return
+    this.#lapsedAt = now
+    this.#factor = Math.min(FACTOR.most, this.#factor * FACTOR.lapsed)
   }
 
   kept(): void {
-    this.#lapses = 0
-    this.#kept++
-    if (this.#kept < KEPT) return
-    this.#factor = Math.max(1, this.#factor / 2)
-    this.#kept = 0
+    this.#factor = Math.max(1, this.#factor * FACTOR.kept)
   }
 }

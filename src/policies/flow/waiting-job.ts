@@ -1,3 +1,4 @@
+import type { Consumer } from '../../define/consumer.ts'
 import type { PolicyJob } from '../../define/policy.ts'
 import type { Route } from '../../define/route.ts'
 import type { CheckedPolicyDecision } from '../../run/checked-policy-decision.ts'
@@ -29,6 +30,8 @@ export class WaitingJob {
   turns: readonly TurnNeed[]
   /** Who holds its places. */
   readonly holder: string
+  /** Its entry, as its circuit breaker knows it: streams of a set may have entries with the same id. */
+  readonly probeId: string
   phase: 'new' | 'asked' | 'waits' | 'passed' | 'runs' | 'leaves' | 'ended' = 'new'
   /** When it may start, or asks again, on the monotonic clock; and up to when it may start. */
   from = 0
@@ -44,12 +47,16 @@ export class WaitingJob {
   /** Until when turns last that it was given, by their keys. */
   readonly #lasts = new Map<string, number>()
 
-  private constructor(job: PolicyJob, breakerType: string, places: PlaceNeed[], turns: TurnNeed[], holder: string) {
+  private constructor(
+    job: PolicyJob,
+    given: Pick<WaitingJob, 'breakerType' | 'places' | 'turns' | 'holder' | 'probeId'>,
+  ) {
     this.job = job
-    this.breakerType = breakerType
-    this.places = places
-    this.turns = turns
-    this.holder = holder
+    this.breakerType = given.breakerType
+    this.places = given.places
+    this.turns = given.turns
+    this.holder = given.holder
+    this.probeId = given.probeId
     this.#isKnown = (job as Job).isTaken === true
   }
 
@@ -78,7 +85,7 @@ export class WaitingJob {
     ahead: TurnsAhead,
     serverTime: ServerTime,
   ): WaitingJob | undefined {
-    const { keys } = parts.consumer
+    const { keys, set } = parts.consumer
     const { consumerName, token } = parts.slot
     let breakerType = ''
     const places: PlaceNeed[] = []
@@ -95,7 +102,8 @@ export class WaitingJob {
     }
     if (breakerType === '' && places.length + turns.length === 0) return undefined
     const holder = `${consumerName}:${token.slice(0, TOKEN)}:${job.entryId}`
-    return new WaitingJob(job, breakerType, places, turns, holder)
+    const probeId = `${probePrefix(set)}${job.entryId}`
+    return new WaitingJob(job, { breakerType, places, turns, holder, probeId })
   }
 
   /** In the order of their arrival. */
@@ -122,8 +130,8 @@ export class WaitingJob {
     this.turns = this.turns.map((turn) => ({ ...turn, ...windowOf(turn.perMs, ahead.lateFactor, serverTime) }))
     for (const [key, until] of this.#lasts) if (until <= now) this.#lasts.delete(key)
     const turns = this.turns.filter(({ key }) => !this.#lasts.has(key))
-    const { job, holder, breakerType: eventType, places } = this
-    return { op: 'pass', entryId: job.entryId, holder, isKnown: this.#isKnown, eventType, places, turns }
+    const { probeId: entryId, holder, breakerType: eventType, places } = this
+    return { op: 'pass', entryId, holder, isKnown: this.#isKnown, eventType, places, turns }
   }
 
   pass({ kind, at }: GateAnswer, now: number, serverTime: ServerTime): void {
@@ -166,6 +174,11 @@ export class WaitingJob {
   parkDecision(kind: GateAnswer['kind'], delayMs: number): CheckedPolicyDecision {
     return { action: 'park', delayMs, policy: kind === 'turn' ? 'rateLimit' : 'concurrencyLimit' }
   }
+}
+
+/** What stands before the ids of a stream's entries where the circuit breaker is of its set. */
+export function probePrefix(set: Consumer['set']): string {
+  return set ? `${set.priority}:` : ''
 }
 
 function windowOf(perMs: number, factor: number, { uncertaintyMs }: ServerTime): Omit<TurnNeed, 'key' | 'max'> {

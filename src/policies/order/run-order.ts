@@ -1,8 +1,9 @@
 import type { Decision, PolicyJob, PolicyQuestion, PolicyReply, RunPolicy } from '../../define/policy.ts'
 import type { LaneAsked, OrderedGroup, OrderListener } from '../../group/ordering.ts'
 import { ORDER_POLICY } from '../../group/ordering.ts'
+import type { DecidableJob } from '../../run/checked-policy-decision.ts'
 import type { Job } from '../../run/job.ts'
-import type { PolicyRunInside } from '../../run/policy-engine.ts'
+import type { OrderOfRun, PolicyRunInside, PolledConditions } from '../../run/policy-engine.ts'
 import type { OrderingKey } from './lane-names.ts'
 import { laneOfEntry, laneOfKey, orderingKeyOf } from './lane-names.ts'
 
@@ -21,7 +22,7 @@ interface KeyInHand {
  *
  * A claimer's run is given first members of lanes, one of each: it has nothing to keep.
  */
-export class RunOrder implements RunPolicy, OrderListener {
+export class RunOrder implements RunPolicy, OrderListener, OrderOfRun {
   readonly #inside: PolicyRunInside
   readonly #group: OrderedGroup
   readonly #keyOf: OrderingKey
@@ -103,6 +104,14 @@ export class RunOrder implements RunPolicy, OrderListener {
     this.isDue = false
   }
 
+  conditionsWith(others: PolledConditions | undefined): PolledConditions {
+    return {
+      see: (conditions) => others?.see(conditions),
+      over: () => others?.over() ?? [],
+      dueAt: () => (this.isDue ? Number.NEGATIVE_INFINITY : (others?.dueAt() ?? Infinity)),
+    }
+  }
+
   stored(entryId: string, isStored: boolean): void {
     for (const [job, key] of this.#keyOfJob) {
       if (job.entryId !== entryId || (job as Job).outcome?.kind !== 'ack-with') continue
@@ -133,7 +142,8 @@ export class RunOrder implements RunPolicy, OrderListener {
   }
 
   /** Takes note of what was read, also of what has its outcome without a call. */
-  register(jobs: readonly Job[]): void {
+  register(given: readonly DecidableJob[]): void {
+    const jobs = given as readonly Job[]
     for (const job of jobs) {
       // first members are alone
       if (job.isTaken || this.#seen.has(job)) continue

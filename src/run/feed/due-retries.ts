@@ -1,7 +1,7 @@
+import type { MemberPlaces } from '../../define/set-places.ts'
 import { retryOperationsOf } from '../../group/redis/redis-retries.ts'
 import type { CallPool } from '../call-pool.ts'
 import type { Run } from '../run.ts'
-import { namedConditions } from './conditions-over.ts'
 import { LastDeliveries } from './last-deliveries.ts'
 import { RetryStarter } from './retry-starter.ts'
 import { StartPace } from './start-pace.ts'
@@ -28,8 +28,6 @@ export class DueRetries {
   #askedAt = Number.NEGATIVE_INFINITY
   /** Nothing is taken before: what is due could not be started. */
   #takeAt = Number.NEGATIVE_INFINITY
-  /** What entries waited for when something was taken last. */
-  #conditions: readonly string[] = []
   #taken: { readonly requestMs: number; readonly repliedAt: number } | undefined
   #cancel: () => void = () => {}
 
@@ -48,7 +46,7 @@ export class DueRetries {
 
   /** Milliseconds until the next is due and may be taken, as far as is known. */
   get dueInMs(): number {
-    return Math.max(Math.min(this.#dueAt, this.#conditionDueAt), this.#takeAt) - this.#now
+    return Math.max(this.#nextAt, this.#takeAt) - this.#now
   }
 
   /** It is time to ask. */
@@ -59,7 +57,7 @@ export class DueRetries {
   /** @param isKnown Somebody says regularly what is due. */
   mayTake(isKnown: boolean): boolean {
     const now = this.#now
-    const isDue = now >= Math.min(this.#dueAt, this.#conditionDueAt) || (!isKnown && this.asksDue)
+    const isDue = now >= this.#nextAt || (!isKnown && this.asksDue)
     return isDue && now >= this.#takeAt && this.#pool.hasRoom && !this.last.isWaiting
   }
 
@@ -73,9 +71,22 @@ export class DueRetries {
       this.#pace.note(this.#taken.requestMs, this.#pool.isIdle ? sentAt - this.#taken.repliedAt : undefined)
     const free = Math.max(1, this.#pace.entries - this.#pool.load + this.#pool.waiting)
     const room = policies ? policies.limit(free) : free
-    const conditions = namedConditions(this.#over, this.#run)
+    const { shared } = this.#run.parts
+    return shared && room > 0 ? this.#takeInSet(room, shared) : this.#takeNow(room)
+  }
+
+  /** As much as there is room for. In a set, only what has a place: counts rise when handlers start. */
+  async #takeInSet(most: number, shared: MemberPlaces): Promise<boolean> {
+    const room = await shared.reserve(most)
+    return this.#takeNow(room).finally(() => shared.unreserve())
+  }
+
+  async #takeNow(room: number): Promise<boolean> {
+    const { policies } = this.#run
+    const sentAt = this.#now
+    const conditions = policies?.conditions?.over() ?? []
     const taken = room > 0 ? await this.#starter.take({ room, till: undefined, conditions }) : undefined
-    this.#conditions = taken?.left.conditions ?? this.#conditions
+    if (taken) policies?.conditions?.see(taken.left.conditions)
     const repliedAt = this.#now
     this.#taken = { requestMs: repliedAt - sentAt, repliedAt }
     await this.#startHanded(taken?.handed ?? [])
@@ -94,14 +105,9 @@ export class DueRetries {
     if (trusted.length > 0) this.last.add(await this.#starter.start(trusted))
   }
 
-  /** Conditions of circuit breakers that hold by now; others are for claimers. */
-  get #over(): readonly string[] {
-    const { policies } = this.#run
-    return policies ? this.#conditions.filter((condition) => policies.comesBack(condition)) : []
-  }
-
-  get #conditionDueAt(): number {
-    return this.#over.length > 0 ? Number.NEGATIVE_INFINITY : (this.#run.policies?.conditionDueAt() ?? Infinity)
+  /** The next of it, or of what waits for a condition that is for pollers. */
+  get #nextAt(): number {
+    return Math.min(this.#dueAt, this.#run.policies?.conditions?.dueAt() ?? Infinity)
   }
 
   /** Starts a last delivery, with nothing beside it; or several, which are not waited for. @param inTurn Makes the request that starts them. */

@@ -2,14 +2,12 @@ import { CallPool } from '../call-pool.ts'
 import type { WorkEnd } from '../consumer-run.ts'
 import type { Run } from '../run.ts'
 import { BacklogScaler } from './backlog-scaler.ts'
-import { DueRetries } from './due-retries.ts'
+import type { DueBesideReads } from './due-beside-reads.ts'
+import { dueBesideReads } from './due-beside-reads.ts'
 import { StreamReader } from './stream-reader.ts'
 
 /** How soon the stream is inspected again for events that others wait for; each empty read doubles the wait. After a full read, at once. */
-const LOOK_AGAIN_MS = { first: 50, last: 1_000, forTurns: 200 }
-
-/** A run whose policies set entries aside until their turn waits so long for the next of them. */
-const TURN_WAIT_MS = 2_000
+const LOOK_AGAIN_MS = { first: 50, last: 1_000 }
 
 /**
  * Feeds a pool with new entries until none are left, the consumer's mode says stop, or time is up. What is done is settled with the next read,
@@ -19,19 +17,18 @@ const TURN_WAIT_MS = 2_000
  */
 export async function feedNewEntries(run: Run): Promise<WorkEnd> {
   const { time, settler, parts } = run
-  const pool = new CallPool(time.clock, parts.consumer.settings.concurrency, true)
+  const pool = new CallPool(time.clock, parts.consumer.settings.concurrency, true, parts.shared)
   const scaler = new BacklogScaler(run)
   const reader = new StreamReader(run, scaler)
-  const takesDue = parts.consumer.settings.mode === 'drain' && run.policies?.setsAsideForTurns
-  const retries = takesDue ? new DueRetries(run, pool) : undefined
+  const due = dueBesideReads(run, pool)
   const end = async () => {
     // it runs where there is time after all, else it is released
     pool.add(await reader.takeAhead())
     await pool.until(() => pool.isIdle)
-    retries?.end()
+    due?.end()
   }
   try {
-    await readOn(run, pool, reader, retries)
+    await readOn(run, pool, reader, due)
     await end()
     await settler.finish()
   } catch (error) {
@@ -54,7 +51,7 @@ export async function feedNewEntries(run: Run): Promise<WorkEnd> {
  * Reads on once all that was read is done, or while events wait for others and there is room for more; while handlers are fast, the next read is
  * under way meanwhile.
  */
-async function readOn(run: Run, pool: CallPool, reader: StreamReader, retries: DueRetries | undefined): Promise<void> {
+async function readOn(run: Run, pool: CallPool, reader: StreamReader, due: DueBesideReads | undefined): Promise<void> {
   const { time, parts } = run
   const { batchSize, mode } = parts.consumer.settings
   let pauseMs = LOOK_AGAIN_MS.first
@@ -63,10 +60,10 @@ async function readOn(run: Run, pool: CallPool, reader: StreamReader, retries: D
   while (time.mayStart() && run.alwaysOn.limit() > 0) {
     if (run.delays?.isDue) await run.delays.promote()
     // the first read makes the group
-    if (retries && hasRead) await takeDue(pool, retries)
+    if (hasRead) await due?.take()
     const wasAhead = reader.isAhead
     if (!wasAhead && reader.isVetoed) {
-      if (!(await isDue(run, pool, undefined))) return
+      if (!(await due?.untilDue(true))) return
       await reader.ask()
       continue
     }
@@ -74,9 +71,12 @@ async function readOn(run: Run, pool: CallPool, reader: StreamReader, retries: D
     hasRead = true
     if (reader.isEmpty && pool.isIdle && !wasAhead) {
       if (run.delays?.isDue && mode !== 'once' && !run.hasGivenSlot) continue
-      if (mode === 'drain' && (await isDue(run, pool, retries))) continue
-      return
+      if (mode === 'drain' && (await due?.untilDue(false))) continue
+      if (mode !== 'drain' || !parts.shared || !(await othersHaveWork(run, pool, pauseMs))) return
+      pauseMs = Math.min(pauseMs * 2, LOOK_AGAIN_MS.last)
+      continue
     }
+    if (parts.shared && jobs.length > 0) parts.shared.isQuiet = false
     const addedAt = time.clock.monotonic()
     const { isFull } = reader
     // sent before handlers start, so that the server is at work meanwhile
@@ -87,51 +87,28 @@ async function readOn(run: Run, pool: CallPool, reader: StreamReader, retries: D
       await pool.until(() => pool.open <= batchSize)
       if (reader.mayReadAhead(handlersMs)) reader.readAhead()
     }
-    pauseMs =
-      jobs.length > 0
-        ? LOOK_AGAIN_MS.first
-        : Math.min(pauseMs * 2, retries ? LOOK_AGAIN_MS.forTurns : LOOK_AGAIN_MS.last)
+    pauseMs = jobs.length > 0 ? LOOK_AGAIN_MS.first : Math.min(pauseMs * 2, due?.lookAgainMs ?? LOOK_AGAIN_MS.last)
     if (reader.isAhead) await pool.until(() => pool.hasRoom)
-    else await wanting(pool, run, reader, isFull ? 0 : pauseMs, retries)
+    else await wanting(pool, run, reader, isFull ? 0 : pauseMs, due)
     handlersMs = time.clock.monotonic() - addedAt
     if (mode === 'once' && pool.isIdle) return
   }
 }
 
-/** Takes what was set aside and is due, once there is room for it. @throws {RedisConnectionError} No reply came. */
-async function takeDue(pool: CallPool, retries: DueRetries): Promise<void> {
-  retries.last.hasRead()
-  retries.noteSettled()
-  if (retries.last.isTurn) {
-    await pool.until(() => pool.isIdle)
-    await retries.runLast((start) => start())
-  } else if (retries.mayTake(true)) await retries.take()
-}
-
-/** Waits for what a policy says is due within the run's time, or for what was set aside and comes back in a moment. @returns Whether there is such. */
-async function isDue({ policies, time }: Run, pool: CallPool, retries: DueRetries | undefined): Promise<boolean> {
-  if (!policies) return false
-  const { resume } = policies
-  let isTime = false
-  while (!isTime && !time.isStopped) {
-    retries?.noteSettled()
-    const turnMs = retries && retries.dueInMs <= TURN_WAIT_MS ? retries.dueInMs : Infinity
-    const waitMs = Math.min(turnMs, policies.dueAt() - time.clock.now())
-    if (!(waitMs <= time.waitableMs())) return false
-    let isOver = false
-    const end = (isDue: boolean) => () => {
-      isOver = true
-      isTime ||= isDue
-      pool.notify()
-    }
-    const cancels = [time.clock.after(Math.max(LOOK_AGAIN_MS.first, waitMs), end(true)), time.onAbort(end(false))]
-    // no sooner than after an empty read: a policy may say so whenever it is asked
-    policies.resume = () => void cancels.push(time.clock.after(LOOK_AGAIN_MS.first, end(false)))
-    await pool.until(() => isOver)
-    for (const cancel of cancels) cancel()
+/** Waits for that long, while other streams of the set have work: what comes in the meantime does not wait for the end of theirs. @returns Whether they still have. */
+async function othersHaveWork({ time, parts }: Run, pool: CallPool, waitMs: number): Promise<boolean> {
+  const { shared } = parts
+  if (!shared) return false
+  let isOver = false
+  const end = () => {
+    isOver = true
+    pool.notify()
   }
-  policies.resume = resume
-  return isTime
+  shared.rest()
+  const cancels = [time.clock.after(Math.max(1, Math.min(waitMs, time.waitableMs())), end), time.onAbort(end)]
+  await pool.until(() => isOver || shared.isAllQuiet)
+  for (const cancel of cancels) cancel()
+  return !shared.isAllQuiet
 }
 
 /** Resolves once all is done; or, where events wait for others, for their route or for policies, after that long, when there is room for more. */
@@ -140,7 +117,7 @@ async function wanting(
   run: Run,
   reader: StreamReader,
   pauseMs: number,
-  retries: DueRetries | undefined,
+  due: DueBesideReads | undefined,
 ): Promise<void> {
   if (pool.isIdle) return
   let isTime = pauseMs === 0
@@ -148,10 +125,10 @@ async function wanting(
     isTime = true
     pool.notify()
   })
-  retries?.noteSettled()
+  due?.noteSettled()
   const { batchSize, mode } = run.parts.consumer.settings
   const readsPast = () => (pool.isHolding && pool.open < 2 * batchSize) || (mode !== 'once' && pool.waiting > 0)
   const mayRead = () => isTime && (pool.isGathering || readsPast()) && pool.hasRoom && reader.hasRoom && run.mayWait()
-  await pool.until(() => pool.isIdle || mayRead() || (retries?.mayTake(true) === true && run.mayWait()))
+  await pool.until(() => pool.isIdle || mayRead() || (due?.mayTake === true && run.mayWait()))
   cancel()
 }

@@ -46,15 +46,20 @@ export class LastDeliveries {
     const { settings, routeBounds } = this.#run.parts.consumer
     this.#sinceMs = this.#run.time.clock.monotonic()
     this.#isAlone = this.#tookMs < routeBounds.longestTimeoutMs + (this.#sinceMs - this.#startedAt) / 2
-    const next = this.#waiting.slice(0, this.#isAlone ? 1 : settings.concurrency)
+    const { shared } = this.#run.parts
+    if (this.#isAlone) await shared?.alone()
+    const { concurrency } = settings
+    const most = this.#isAlone ? 1 : ((await shared?.reserve(concurrency)) ?? concurrency)
+    const next = this.#waiting.slice(0, most)
     this.#waiting = this.#waiting.slice(next.length)
-    const waiting = await this.#starter.start(next)
+    const waiting = await this.#starter.start(next).finally(() => this.#isAlone || shared?.unreserve())
     this.#waiting = [...waiting, ...this.#waiting]
   }
 
   /** They ended, or were not started. */
   hasRun(): void {
     this.#isAlone = false
+    this.#run.parts.shared?.endAlone()
     this.#tookMs += this.#run.time.clock.monotonic() - this.#sinceMs
     this.#isTurn = false
   }

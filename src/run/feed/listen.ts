@@ -65,7 +65,7 @@ class Listening {
   constructor(run: Run) {
     const { time, parts } = run
     this.#run = run
-    this.#pool = new CallPool(time.clock, parts.consumer.settings.concurrency, true)
+    this.#pool = new CallPool(time.clock, parts.consumer.settings.concurrency, true, parts.shared)
     this.#scaler = new BacklogScaler(run)
     this.reader = new StreamReader(run, this.#scaler)
     this.#waiter = openEntryWaiter(parts.group)

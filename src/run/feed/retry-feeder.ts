@@ -36,7 +36,7 @@ export class RetryFeeder {
     const { concurrency } = run.parts.consumer.settings
     this.#run = run
     this.#gate = gate
-    this.#pool = new CallPool(run.time.clock, concurrency, false)
+    this.#pool = new CallPool(run.time.clock, concurrency, false, run.parts.shared)
     this.#starter = new RetryStarter(run, claims, this.#pool)
     this.#turns = new RetryTurns(run, this.#pool, gate)
     this.#pace = new StartPace(concurrency)

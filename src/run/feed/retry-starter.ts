@@ -93,11 +93,11 @@ export class RetryStarter {
 
   /** Takes what comes back and starts it, but for what is at its last delivery: that waits. @throws {RedisConnectionError} No reply came. */
   async take(wanted: TakeRequest): Promise<Taken> {
-    const { settler, report, pauses, parts } = this.#run
+    const { settler, report, pauses, parts, policies } = this.#run
     const done = settler.takeDone()
     // the server does not know of which type an entry is: what may be at its last delivery is handed over
     const { fewestDeliveries: maxDeliveries } = parts.consumer.routeBounds
-    const request = { ...this.#bounds, ...wanted, maxDeliveries }
+    const request = { ...this.#bounds, ...wanted, maxDeliveries, scripts: policies?.takeScripts }
     const call = this.#claims.settleAndTake(parts.slot, done, request)
     const taken = await settler.by(done, call).catch((error: unknown) => {
       settler.doubtTake((done) => this.#claims.settleAndGiveBack(parts.slot, done))

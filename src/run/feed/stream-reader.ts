@@ -85,7 +85,9 @@ export class StreamReader {
 
   /** How many entries a read may bring, whatever is in hand. */
   get #most(): number {
-    const most = Math.min(this.#run.parts.consumer.settings.batchSize, this.atMost)
+    const { shared, consumer } = this.#run.parts
+    const { batchSize } = consumer.settings
+    const most = Math.min(shared ? shared.shareOf(batchSize) : batchSize, this.atMost)
     return this.#run.policies ? this.#run.policies.limit(most) : most
   }
 
@@ -216,7 +218,7 @@ export class StreamReader {
   /** What becomes of the slot if a read brings nothing: policies may have something to send at the end. */
   get #ifEmpty(): NonNullable<ReadRequest['ifEmpty']> {
     const { policies, parts } = this.#run
-    if (!this.#isFirst || policies || parts.lingerMs > 0) return 'keep'
+    if (!this.#isFirst || policies || parts.lingerMs > 0 || parts.shared) return 'keep'
     return parts.consumer.settings.mode === 'drain' ? 'giveWithFlag' : 'give'
   }
 

@@ -74,6 +74,7 @@ export class RetryTurns {
 
   async #feed({ atOnce, pace, mayGoOn, hasMore, start, moreAt }: RetryTurn): Promise<void> {
     const { settler, time, parts } = this.#run
+    const { shared } = parts
     const pool = this.#pool
     let last: { readonly requestMs: number; readonly repliedAt: number } | undefined
     for (;;) {
@@ -86,10 +87,18 @@ export class RetryTurns {
       if (last && (mayStart || pool.isIdle))
         pace?.note(last.requestMs, pool.isIdle ? time.clock.monotonic() - last.repliedAt : undefined)
       if (mayStart) {
-        const sentAt = time.clock.monotonic()
-        await start((pace?.entries ?? atOnce) - taken)
-        const repliedAt = time.clock.monotonic()
-        last = { requestMs: repliedAt - sentAt, repliedAt }
+        const wanted = (pace?.entries ?? atOnce) - taken
+        // counts rise when handlers start: none is started that has to wait for a place
+        const most = shared ? await shared.reserve(wanted) : wanted
+        try {
+          if (shared && time.roundsLeft() < 1) continue
+          const sentAt = time.clock.monotonic()
+          await start(most)
+          const repliedAt = time.clock.monotonic()
+          last = { requestMs: repliedAt - sentAt, repliedAt }
+        } finally {
+          shared?.unreserve()
+        }
       } else if (pool.isIdle) return
       else if (settler.hasDone && !isFull) await settler.settle()
       else await this.#endedOr(isFull ? undefined : moreAt?.())

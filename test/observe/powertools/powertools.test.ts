@@ -76,6 +76,7 @@ describe('reportMetrics()', () => {
         Duration: [expect.any(Number), expect.any(Number), expect.any(Number)],
         DeliveryCount: [1, 1, 1],
         PublishToAckAge: 1_500,
+        AckLatency: expect.any(Number),
       },
     ])
     expect(consumerLines(written)[0]?.units).toMatchObject({ PolledEventCount: 'Count', IteratorAge: 'Milliseconds' })
@@ -111,6 +112,8 @@ describe('reportMetrics()', () => {
         ClaimedIdle: expect.any(Number),
         Duration: 0,
         DeliveryCount: 2,
+        RedeliveredInvokedEventCount: 1,
+        RedeliveredFailedInvokeEventCount: 1,
       },
     ])
     expect(consumerLines(written)[0]?.units).toMatchObject({

@@ -32,7 +32,7 @@ describe('reportMetrics()', () => {
     observer.acked?.({ ...run, entries: [{ entryId: '1-0', eventType: 'OrderPaid', ageMs: 250 }] })
     end(invocation, aReport({ read: 2, invoked: 2, failed: 1, acked: 1, retried: 1 }))
 
-    const [consumer, paid, shipped] = lines()
+    const [consumer, paid, shipped, errors] = lines()
     expect(consumer?.dimensions).toEqual({ service: 'shop', EventSource: 'orders', ConsumerGroup: 'billing' })
     expect(consumer?.metrics).toMatchObject({
       PolledEventCount: 2,
@@ -52,14 +52,23 @@ describe('reportMetrics()', () => {
           DeliveryCount: 1,
           DeletedEventCount: 1,
           PublishToAckAge: 250,
+          AckLatency: expect.any(Number),
         },
       ],
       [
         { service: 'shop', EventSource: 'orders', ConsumerGroup: 'billing', EventType: 'OrderShipped' },
-        { InvokedEventCount: 1, FailedInvokeEventCount: 1, Duration: 30, DeliveryCount: 3 },
+        {
+          InvokedEventCount: 1,
+          FailedInvokeEventCount: 1,
+          RedeliveredInvokedEventCount: 1,
+          RedeliveredFailedInvokeEventCount: 1,
+          Duration: 30,
+          DeliveryCount: 3,
+        },
       ],
     ])
-    expect(lines()).toHaveLength(3)
+    expect([errors?.dimensions.ErrorName, errors?.metrics]).toEqual(['Error', { FailedInvokeEventCount: 1 }])
+    expect(lines()).toHaveLength(4)
     expect(written.join()).not.toContain('secret')
     expect(paid?.units).toMatchObject({
       InvokedEventCount: 'Count',
@@ -127,6 +136,96 @@ describe('reportMetrics()', () => {
       units: { ClaimedAge: 'Milliseconds', ClaimedIdle: 'Milliseconds' },
     })
   })
+
+  test('says how long after the handler an acknowledgement is answered, and what was delivered before', () => {
+    const at = vi.spyOn(performance, 'now').mockReturnValue(1_000)
+    const run = aRun(anInvocation('poll', 'search'))
+    handled(aCall(run, { deliveries: [aDelivery(1), aDelivery(2, { deliveryCount: 2 })] }), 5, ACKED, ACKED)
+    handled(aCall({ ...run, group: 'search' }), 5, ACKED)
+    at.mockReturnValue(1_030)
+    const entry = { eventType: 'OrderPaid', ageMs: 1 }
+    observer.acked?.({ ...run, entries: ['1-0', '2-0', '3-0'].map((entryId) => ({ ...entry, entryId })) })
+    at.mockReturnValue(1_070)
+    observer.acked?.({ ...run, group: 'search', entries: [{ ...entry, entryId: '1-0' }] })
+    end(run.invocation, aReport(), aReport({ group: 'search' }))
+
+    expect(lines().map(({ metrics }) => [metrics.AckLatency, metrics.RedeliveredDeletedEventCount])).toEqual([
+      [[30, 30], 1],
+      [[30, 30], 1],
+      [70, undefined],
+      [70, undefined],
+    ])
+    expect(lines()[0]?.units.AckLatency).toBe('Milliseconds')
+  })
+
+  test('counts failures by the names of errors, 20 of them, and no text that is none', () => {
+    const invocation = anInvocation()
+    const named = (name: unknown) => Object.assign(new Error('secret'), { name })
+    const unreadable = new Proxy(
+      {},
+      {
+        get: () => {
+          throw new Error('no')
+        },
+      },
+    )
+    const thrown = [
+      named('TypeError'),
+      named('TypeError'),
+      'text',
+      undefined,
+      named('a secret'),
+      named(''),
+      unreadable,
+      named({}),
+    ]
+    for (const error of thrown) handled(aCall(aRun(invocation)), 1, { kind: 'retry', error } as never)
+    for (let n = 0; n < 30; n++)
+      handled(aCall(aRun(invocation)), 1, { kind: 'dead-letter', error: named(`E${n}`) } as never)
+    end(invocation, aReport())
+
+    const counts = lines().flatMap(({ dimensions: { ErrorName }, metrics }) =>
+      ErrorName ? [[ErrorName, metrics.FailedInvokeEventCount]] : [],
+    )
+    expect(Object.fromEntries(counts)).toMatchObject({ TypeError: 2, string: 1, undefined: 1, E0: 1 })
+    expect(counts.length).toBe(21)
+    expect(counts.reduce((sum, [, n]) => sum + Number(n), 0)).toBe(38)
+    expect(written.join()).not.toContain('secret')
+  })
+
+  test('tells versions apart on request', () => {
+    observer = reportMetrics(undefined, { versions: ['EventVersion', 'FunctionVersion'] })
+    const invocation = { ...anInvocation(), context: { functionVersion: '7' } }
+    const run = aRun(invocation)
+    handled(aCall(run, { deliveries: [aDelivery(1, { version: 1 }), aDelivery(2, { version: 2 })] }), 5, ACKED, FAILED)
+    observer.acked?.({ ...run, entries: [{ entryId: '1-0', eventType: 'OrderPaid', ageMs: 1 }] })
+    end(invocation, aReport({ read: 2, acked: 1 }))
+
+    const versioned = lines().filter(
+      ({ dimensions: { EventVersion, FunctionVersion } }) => EventVersion ?? FunctionVersion,
+    )
+    expect(versioned.map(({ dimensions, metrics }) => [dimensions, metrics])).toEqual([
+      [
+        { service: 'shop', EventSource: 'orders', ConsumerGroup: 'billing', EventType: 'OrderPaid', EventVersion: '1' },
+        { InvokedEventCount: 1, FailedInvokeEventCount: 0, DeletedEventCount: 1 },
+      ],
+      [
+        { service: 'shop', EventSource: 'orders', ConsumerGroup: 'billing', EventType: 'OrderPaid', EventVersion: '2' },
+        { InvokedEventCount: 1, FailedInvokeEventCount: 1 },
+      ],
+      [
+        { service: 'shop', EventSource: 'orders', ConsumerGroup: 'billing', FunctionVersion: '7' },
+        expect.objectContaining({ PolledEventCount: 2, DeletedEventCount: 1 }),
+      ],
+    ])
+  })
+
+  test.each([[{ versions: ['version'] }], [{ versions: 'EventVersion' }], [{ version: [] }]])(
+    'refuses %j',
+    (options) => {
+      expect(() => reportMetrics(undefined, options as never)).toThrow('Cannot report metrics')
+    },
+  )
 
   test('counts a batch call that failed as a whole as one error', () => {
     const invocation = anInvocation()
@@ -252,6 +351,65 @@ describe('reportMetrics()', () => {
     expect(lines().map(({ metrics }) => metrics)).toEqual([
       { PublishedEventCount: 0, PublishErrorCount: 1, PublishLatency: 1 },
     ])
+  })
+})
+
+describe('a set of streams', () => {
+  test('has one line, with the sums of its streams and the worst of their ages', () => {
+    const [high, low] = ['{jobs}:high', '{jobs}:low'].map((stream) => ({ stream, group: 'work', set: 'jobs' }))
+    const invocation: ObservedInvocation = {
+      action: 'claim',
+      consumers: [high, low].flatMap((one) => one ?? []),
+      context: {},
+    }
+    const backlog = {
+      pending: 3,
+      parked: 1,
+      streamLength: 10,
+      deadLetters: 2,
+      oldestPendingMs: 500,
+      sinceLastSuccessMs: 7,
+      deadLettersPercent: 1,
+    }
+    end(
+      invocation,
+      aReport({ ...high, claimed: 2, acked: 2, backlog: { ...backlog, lag: 4 } }),
+      aReport({
+        ...low,
+        claimed: 1,
+        acked: 1,
+        backlog: { ...backlog, lag: 5, oldestPendingMs: 900, sinceLastSuccessMs: 3 },
+      }),
+    )
+
+    expect(lines()).toHaveLength(1)
+    expect(lines()[0]).toMatchObject({
+      dimensions: { service: 'shop', EventSource: 'jobs', ConsumerGroup: 'work' },
+      metrics: {
+        ClaimedEventCount: 3,
+        DeletedEventCount: 3,
+        PendingEntries: 6,
+        DeadLetterLength: 4,
+        Lag: 9,
+        OldestPendingAge: 900,
+        TimeSinceLastSuccess: 3,
+        DeadLetterUsagePercentage: 1,
+      },
+    })
+  })
+
+  test('leaves out the lag that one of its streams does not know', () => {
+    const [high, low] = ['{jobs}:high', '{jobs}:low'].map((stream) => ({ stream, group: 'work', set: 'jobs' }))
+    const consumers = [high, low].flatMap((one) => one ?? [])
+    const backlog = { pending: 3, parked: 1, streamLength: 10, deadLetters: 2 }
+    end(
+      { action: 'claim', consumers, context: {} },
+      aReport({ ...high, backlog }),
+      aReport({ ...low, backlog: { ...backlog, lag: 5 } }),
+    )
+
+    expect(lines()[0]?.metrics).not.toHaveProperty('Lag')
+    expect(lines()[0]?.metrics).toMatchObject({ PendingEntries: 6 })
   })
 })
 

@@ -201,6 +201,23 @@ describe('inspectStreams()', () => {
     })
   })
 
+  test('says which keys its user has no right to, and shows the other group', async () => {
+    const scenario = await limited()
+    const other = defineConsumer({ stream: 'orders', group: 'mails', routes: [on(OrderPaid, () => {})] })
+    await poll(other, { redis: scenario.redis, remainingMs: 13_000, mode: 'once' })
+    await scenario.raw.call('ACL', 'SETUSER', 'mailer', 'on', '>p', '~orders', '~{orders}:mails:*', '+@all')
+    const redis = scenario.connect(`redis://mailer:p@${scenario.server.host}:${scenario.server.port}`)
+    const { streams } = await inspectStreams({ redis, consumers: [slow, other] })
+
+    expect(streams[0]?.groups).toMatchObject([
+      {
+        group: 'billing',
+        unknown: { breakers: expect.stringMatching(/^NOPERM/), limits: expect.stringMatching(/^NOPERM/) },
+      },
+      { group: 'mails', flow: { breakers: [] } },
+    ])
+  })
+
   test('shows all of it under the rights of the console', async () => {
     const scenario = await limited()
     await createAclUsers(scenario.raw)

@@ -5,12 +5,20 @@ import { createGroupScript } from '../scripts/create-group.ts'
 import { finishClaimerRunScript } from '../scripts/finish-claims.ts'
 import { finishPollerRunScript } from '../scripts/finish-reads.ts'
 import type { LuaScript } from '../scripts/script.ts'
-import { takeSetAsideGuardedScript, takeSetAsideScript } from '../scripts/take.ts'
 import { editedScript } from './edited.ts'
 import { LUA_LANE_KEYS, LUA_LANES, SKIPS_LANES } from './lanes.ts'
 import { POLLER_NAMES } from './read-in-order.ts'
 
-function takeInOrder(script: LuaScript): LuaScript {
+const taking = new Map<LuaScript, LuaScript>()
+
+/** As a script that takes what is set aside; only first members start. KEYS end with state, lanes, the hash of their members. */
+export function takeInOrder(script: LuaScript): LuaScript {
+  const known = taking.get(script) ?? editTake(script)
+  taking.set(script, known)
+  return known
+}
+
+function editTake(script: LuaScript): LuaScript {
   return editedScript(script, [
     SKIPS_LANES,
     [
@@ -49,12 +57,6 @@ function takeInOrder(script: LuaScript): LuaScript {
     ],
   ])
 }
-
-/** As `takeSetAsideScript`; only first members start. KEYS end with state, lanes, the hash of their members. */
-export const takeInOrderScript = takeInOrder(takeSetAsideScript)
-
-/** The same with guards of policies. */
-export const takeInOrderGuardedScript = takeInOrder(takeSetAsideGuardedScript)
 
 /**
  * As `claimPageScript`; first members whose process died come first. What lies under a poller's name is the next poller's to make members of, and only first members are claimed of

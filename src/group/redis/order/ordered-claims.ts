@@ -1,12 +1,7 @@
 import type { ClaimRequest, Slot, TakeDueRequest } from '../../group.ts'
 import { RedisClaims } from '../redis-claims.ts'
 import type { ScriptCall } from '../sender.ts'
-import {
-  claimPageInOrderScript,
-  finishClaimsInOrderScript,
-  takeInOrderGuardedScript,
-  takeInOrderScript,
-} from './claim-in-order.ts'
+import { claimPageInOrderScript, finishClaimsInOrderScript, takeInOrder } from './claim-in-order.ts'
 import type { OrderedCalls } from './ordered-calls.ts'
 
 /** The claimer's side of a group that keeps order: only first members of lanes start. */
@@ -24,8 +19,8 @@ export class OrderedClaims extends RedisClaims {
 
   protected override takeDue(slot: Slot, nonce: string, request: TakeDueRequest): ScriptCall {
     this.#calls.order.listener?.taking()
-    const script = request.guards?.length ? takeInOrderGuardedScript : takeInOrderScript
-    return this.#calls.inOrder(super.takeDue(slot, nonce, request), script)
+    const call = super.takeDue(slot, nonce, request)
+    return this.#calls.inOrder(call, takeInOrder(call.script))
   }
 
   protected override finishing(call: ScriptCall): ScriptCall {

@@ -16,19 +16,21 @@ end
 `
 
 /**
- * What each group has done: all entries up to an id. `done[name] = {id, why}`, and the lowest of them all bounds what may be trimmed.
+ * What each group has done: all entries up to an id. `done[field] = {id, why, name}`, by the field of the janitor's notes that says since when it blocks, so that no group shares one with a floor; the lowest of
+ * them all bounds what may be trimmed.
  *
  * - A group that there is has done what is below its lowest pending entry, which is in hand or set aside, and not above the last id that was delivered to it.
  * - Nothing above its mark is done: a group that is lost is made again there. One that is registered and lost has done what is below its mark, or nothing.
  * - While a group is lost, or has yet to get back what was set aside, the lowest id of its indexes counts as well.
- * - What a registration, a floor or the caller keeps stays.
+ * - What a registration, a floor (an id, or an age: `age <ms>`, `age` for ever) or the caller keeps stays.
  */
 export const LUA_DONE_BY_GROUPS = `
 local done, order, unregistered, others = {}, {}, {}, {}
-local function lower(name, id, why)
-  if not done[name] then order[#order + 1] = name end
-  if not done[name] or sortable(id) < sortable(done[name][1]) then done[name] = {id, why} end
+local function lowerOf(field, name, id, why)
+  if not done[field] then order[#order + 1] = field end
+  if not done[field] or sortable(id) < sortable(done[field][1]) then done[field] = {id, why, name} end
 end
+local function lower(name, id, why) lowerOf('since:' .. name, name, id, why) end
 local function lowestOfIndex(name, due, waiting)
   local places = (beside('ZCARD', due) or 0) + (beside('ZCARD', waiting) or 0)
   if places == 0 then return end
@@ -54,6 +56,10 @@ for _, info in ipairs(groups) do
   local fields = {}
   for i = 1, #info, 2 do fields[info[i]] = info[i + 1] end
   there[fields.name] = fields
+end
+-- what is no UTF-8 reaches no client as it is
+for name in pairs(there) do
+  if name:gsub('[\\240-\\244][\\128-\\191][\\128-\\191][\\128-\\191]', ' '):gsub('[\\224-\\239][\\128-\\191][\\128-\\191]', ' '):gsub('[\\194-\\223][\\128-\\191]', ' '):find('[\\128-\\255]') then denied[name] = true end
 end
 local function isNew(name) return not at[name] and not ignored[name] and not denied[name] end
 for name in pairs(registered) do if isNew(name) then others[#others + 1] = name end end
@@ -94,16 +100,19 @@ for name in pairs(denied) do
     if not registered[name] then unregistered[#unregistered + 1] = name end
   end
 end
-if counted == 0 and needsGroups == '1' then lower('', '0-0', 'no-groups') end
+if counted == 0 and needsGroups == '1' then lowerOf('sinceNoGroups', '', '0-0', 'no-groups') end
 local kept = beside('HGETALL', floors) or {}
 for i = 1, #kept, 2 do
-  -- a name of its own among those of groups
-  if idOr(kept[i + 1], nil) and kept[i + 1]:find('-', 1, true) then lower('floor ' .. kept[i], before(kept[i + 1]), 'floor') end
+  local name, text = kept[i], kept[i + 1]
+  local field, ageMs = 'sinceFloor:' .. name, text:match('^age (%d+)$')
+  if text == 'age' then lowerOf(field, name, '0-0', 'letters')
+  elseif ageMs then lowerOf(field, name, before(num(math.max(0, now - tonumber(ageMs))) .. '-0'), 'letters')
+  elseif idOr(text, nil) and text:find('-', 1, true) then lowerOf(field, name, before(text), 'floor') end
 end
-if keepFrom ~= '' then lower('floor keepFrom', before(keepFrom), 'floor') end
+if keepFrom ~= '' then lowerOf('sinceFloor:keepFrom', 'keepFrom', before(keepFrom), 'floor') end
 local safe
-for _, name in ipairs(order) do
-  if not safe or sortable(done[name][1]) < sortable(safe) then safe = done[name][1] end
+for _, field in ipairs(order) do
+  if not safe or sortable(done[field][1]) < sortable(safe) then safe = done[field][1] end
 end
 local function isSafe(id) return not safe or sortable(id) <= sortable(safe) end
 `

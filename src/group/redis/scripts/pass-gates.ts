@@ -1,4 +1,4 @@
-import { GATE_ANSWERS, LONGEST_LINE_MS, PROBE_WAIT_MS, UNKNOWN_HOLD_MS } from '../../../core/gates.ts'
+import { BREAKER_FIELDS, GATE_ANSWERS, LONGEST_LINE_MS, PROBE_WAIT_MS, UNKNOWN_HOLD_MS } from '../../../core/gates.ts'
 import { LUA_READ_KEYS_BESIDE_GROUP } from './fence.ts'
 import { LUA_LIMITS } from './limits.ts'
 import type { LuaScript } from './script.ts'
@@ -15,14 +15,29 @@ local function breakerOf(kind)
   return tonumber(at or ''), probe, tonumber(held or '') or 0
 end
 local function close(kind, failures)
-  redis.call('HDEL', breakers, unpack(fields(kind, 'opened', 'until', 'probe', 'held', 'last', 'error')))
+  redis.call('HDEL', breakers, unpack(fields(kind, ${BREAKER_FIELDS.map((name) => `'${name}'`).join(', ')})))
   redis.call('ZREMRANGEBYRANK', failures, 0, -1)
+end
+-- an entry of that type has succeeded
+local function works(kind)
+  redis.call('HDEL', breakers, 'fails ' .. kind)
+  redis.call('HSET', breakers, 'worked ' .. kind, num(now))
+end
+-- whether one is known to have succeeded within the window, and none to have failed since; notes that one fails now
+local function hasWorked(kind, per)
+  local fails, worked = unpack(redis.call('HMGET', breakers, unpack(fields(kind, 'fails', 'worked'))))
+  fails, worked = tonumber(fails or '') or 0, tonumber(worked or '') or 0
+  if fails <= now - per then
+    fails = 0
+    redis.call('HSET', breakers, 'fails ' .. kind, num(now))
+  end
+  return fails == 0 and worked > now - per
 end
 local function endProbe(kind, id, at)
   redis.call('HDEL', breakers, unpack(fields(kind, 'probe', 'held')))
   redis.call('HSET', breakers, 'until ' .. kind, at, 'last ' .. kind, id)
 end
-local function failed(kind, failures, member, id, most, per, after, name)
+local function failed(kind, failures, member, id, most, per, after, name, last)
   local at, probe = breakerOf(kind)
   if at and probe == id then
     at = now + after
@@ -33,7 +48,8 @@ local function failed(kind, failures, member, id, most, per, after, name)
   redis.call('ZADD', failures, num(now), member)
   redis.call('ZREMRANGEBYSCORE', failures, '-inf', num(now - per))
   redis.call('PEXPIRE', failures, per)
-  if redis.call('ZCARD', failures) < tonumber(most) then return '${GATE_ANSWERS.noted}' end
+  local isSpared = not hasWorked(kind, per) and last == '1'
+  if redis.call('ZCARD', failures) < tonumber(most) and not isSpared then return '${GATE_ANSWERS.noted}' end
   redis.call('ZREMRANGEBYRANK', failures, 0, -1)
   redis.call('HSET', breakers, 'opened ' .. kind, num(now), 'until ' .. kind, num(now + after), 'error ' .. kind, name)
   return '${GATE_ANSWERS.breaker}' .. num(now + after)
@@ -63,8 +79,9 @@ end
  * KEYS lease, state, breakers, then those that ARGV names by their numbers. ARGV consumer, token, nonce, ms of a lease that is not there, how far ahead a turn may be in ms, how many may
  * pass, then operations:
  *   'left', the holder, held ms, number of places, their keys
- *   'failed', event type, key of its failures, member, entry id, failures, perMs, probeAfterMs, name of the error
- *   'worked', event type, key of its failures, entry id: a probe succeeded
+ *   'failed', event type, key of its failures, member, entry id, failures, perMs, probeAfterMs, name of the error, 1 if it
+ *     was the last delivery: that opens the breaker unless an entry is known to have succeeded since one failed
+ *   'worked', event type, key of its failures, entry id: a probe succeeded, or, where the breaker is closed, any entry
  *   'void', event type, entry id: a probe has said nothing
  *   'pass', entry id, the holder, 1 if it was set aside or waits in line already, event type of its breaker (''), number of places, key and max of each, number of
  *     rates, key, max, perMs, late and slack of each
@@ -108,7 +125,7 @@ local function pass(id, holder, isKnown, kind, places, rates)
     end
   end
   if most < 1 and #rates == 0 then return '${GATE_ANSWERS.none}' end
-  local turn, again, isBehind, isWaste = now, false, false, false
+  local turn, again, isRefused, isWaste = now, false, false, false
   for _, rate in ipairs(rates) do
     rate.limit = limitOf(rate.key)
     ruleOf(rate.limit, rate)
@@ -116,15 +133,15 @@ local function pass(id, holder, isKnown, kind, places, rates)
   end
   local furthest = now + ((isProbe or #places > 0) and 0 or ahead)
   for _, rate in ipairs(rates) do
-    rate.isBehind = rate.from > furthest or not isKnown and hasLine(rate.limit)
-    isBehind = isBehind or rate.isBehind
+    rate.isBehind = rate.from > furthest or isBehind(rate.limit, id, isKnown)
+    isRefused = isRefused or rate.isBehind
     -- a turn that one limit has later would have others go by
     isWaste = isWaste or turn > math.max(now, rate.limit.free) + rate.apart / 4
   end
-  if most < 1 or isBehind or isWaste then
+  if most < 1 or isRefused or isWaste then
     for _, rate in ipairs(rates) do
-      if rate.isBehind or not isBehind and rate.from == turn then
-        again = math.max(again or 0, standForTurn(rate.limit, rate, isKnown))
+      if rate.isBehind or not isRefused and rate.from == turn then
+        again = math.max(again or 0, standForTurn(rate.limit, rate, id, isKnown))
       end
     end
   end
@@ -133,6 +150,7 @@ local function pass(id, holder, isKnown, kind, places, rates)
   for _, rate in ipairs(rates) do
     local limit = rate.limit
     limit.free, limit.used, limit.changed = math.max(limit.free, turn) + rate.apart, now, true
+    if isKnown then limit.waits = math.max(0, limit.waits - 1) end
   end
   for _, place in ipairs(places) do
     local limit = limitOf(place.key)
@@ -171,11 +189,12 @@ while at <= #ARGV do
     for _ = 1, count do left(key(), holder, tonumber(held)) end
   elseif op == 'failed' then
     local kind, failures = take(1), key()
-    answer = failed(kind, failures, take(6))
+    answer = failed(kind, failures, take(7))
   elseif op == 'worked' then
     local kind, failures, id = take(1), key(), take(1)
-    local _, probe = breakerOf(kind)
+    local open, probe = breakerOf(kind)
     if probe == id then close(kind, failures) end
+    if probe == id or not open then works(kind) end
   elseif op == 'void' then
     local kind, id = take(2)
     local _, probe = breakerOf(kind)

@@ -11,7 +11,7 @@ const LOOKS = 1_000
 const CHUNK = 10
 
 /** Whether entries of a type are not to be started now: those that the caller names, and those of guards. */
-const GUARDED = `
+export const GUARDED = `
 local sets = {}
 for n = 7, #KEYS do
   if ARGV[10 + values + n - 6] == 'values' then sets[#sets + 1] = KEYS[n]
@@ -119,16 +119,12 @@ local there = conditions()
 for _, condition in ipairs(there) do
   if not wanted[condition] then named[#named + 1] = condition end
 end
-for _, condition in ipairs(named) do
-  local isOver = wanted[condition] or isOpen(condition)
-  local first, left = '[' .. condition .. '\\n', (most[condition] or math.huge) + #found
-  -- ':' stands behind an id, and ';' comes next
-  if after[condition] then first = '[' .. condition .. '\\n' .. sortable(after[condition]) .. ';' end
-  while isOver and #found < math.min(room, left) and looked < ${LOOKS} do
-    local page = beside('ZRANGEBYLEX', waiting, first, '(' .. condition .. '\\11', 'LIMIT', 0, math.min(100, math.min(room, left) - #found)) or {}
-    if #page == 0 and not after[condition] then break end
-    if #page == 0 then first, after[condition] = '[' .. condition .. '\\n', nil end
-    if #page > 0 then beside('ZREM', waiting, unpack(page)) end
+-- takes what waits for a condition from there on, until so many were found
+local function takeWaiting(condition, first, most)
+  while #found < most and looked < ${LOOKS} do
+    local page = beside('ZRANGEBYLEX', waiting, first, '(' .. condition .. '\\11', 'LIMIT', 0, math.min(100, most - #found)) or {}
+    if #page == 0 then break end
+    beside('ZREM', waiting, unpack(page))
     local ids = {}
     for _, text in ipairs(page) do ids[#ids + 1] = select(2, parts(text)) end
     local own = lookUp(ids)
@@ -137,7 +133,17 @@ for _, condition in ipairs(named) do
       if id and look(id, count, own, true) == nil then hand('${AGING_CONSUMER}', id, count) end
     end
   end
-  if isOver and not most[condition] and beside('ZRANGEBYLEX', waiting, '[' .. condition .. '\\n', '(' .. condition .. '\\11', 'LIMIT', 0, 1)[1] then isMore = 1 end
+end
+`
+
+/** Takes all that waits for conditions that hold. */
+const FIND_NAMED = `
+for _, condition in ipairs(named) do
+  if wanted[condition] or isOpen(condition) then
+    local first = '[' .. condition .. '\\n'
+    takeWaiting(condition, first, room)
+    if beside('ZRANGEBYLEX', waiting, first, '(' .. condition .. '\\11', 'LIMIT', 0, 1)[1] then isMore = 1 end
+  end
 end`
 
 /** Starts what was found, in chunks of neighbours; what has its last delivery, or none, before it is handed over as it is. */
@@ -199,17 +205,17 @@ if #entries > 0 then beside('HSET', state, 'took:' .. consumer, table.concat(not
  * inspect them again. Of a group that is paused nothing is taken.
  *
  * KEYS stream, lease, due, waiting, state, paused. ARGV group, consumer, token, nonce, room, room in bytes ('' no bound), max deliveries, the ms since 1970 up to which an
- * entry is due ('' now), a field ('' none), the number of its values that are closed, the values, for each guard 'all' or 'values', then the conditions, each alone, or followed by a
- * line feed, how many of it are taken at most, a space, and the id of the entry behind which they stand, if any.
+ * entry is due ('' now), a field ('' none), the number of its values that are closed, the values, for each guard 'all' or 'values', then the conditions.
  * Answers 0 if the lease is gone, else the time up to which it looked, [id, count, fields or false, idle ms] an entry, the trimmed ids, in how many ms the next is due ('' none), the conditions that
  * something waits for, 1 if there is more to take, and the text of what is paused (nil: nothing is) with the server's time.
  */
-export const takeSetAsideScript: LuaScript = { keyCount: 6, lua: takeBy('') }
+export const takeSetAsideScript: LuaScript = { keyCount: 6, lua: takeBy('', '') }
 
 /** The same with guards of policies: its own script, so that who uses none needs no right to ask for them. KEYS, after these, theirs. */
-export const takeSetAsideGuardedScript: LuaScript = { keyCount: undefined, lua: takeBy(GUARDED) }
+export const takeSetAsideGuardedScript: LuaScript = { keyCount: undefined, lua: takeBy(GUARDED, '') }
 
-function takeBy(guards: string): string {
+/** @param guards Lua that knows guards, or none. @param limited Lua that takes some of a condition only, or none. */
+export function takeBy(guards: string, limited: string): string {
   return `
 local stream, lease, due, waiting, state, paused = unpack(KEYS, 1, 6)
 local group, consumer, token, nonce, room, room_bytes, max, till, field, values = unpack(ARGV, 1, 10)
@@ -242,16 +248,10 @@ if type(took) == 'string' and took:sub(1, #nonce + 1) == nonce .. ' ' then
 end
 ${closedBy(guards)}
 local wanted, named = {}, {}
-local most, after = {}, {}
-for i = 11 + values + #KEYS - 6, #ARGV do
-  local condition, number, id = ARGV[i]:match('^(.-)\\n(%d+) (.*)$')
-  condition = condition or ARGV[i]
-  most[condition], after[condition] = tonumber(number or ''), isId(id) and id
-  wanted[condition], named[#named + 1] = true, condition
-end
+for i = 11 + values + #KEYS - 6, #ARGV do wanted[ARGV[i]], named[#named + 1] = true, ARGV[i] end
 if closed then return seeing({num(till), {}, lost, nextDue(), conditions(), 0}) end
 local healing = idOr(beside('HGET', state, 'healing'), nil)
-${FIND}
+${FIND}${limited}${FIND_NAMED}
 ${TAKE}
 return seeing({num(till), entries, lost, nextDue(), there, isMore})
 `

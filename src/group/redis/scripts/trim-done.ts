@@ -3,22 +3,27 @@ import { LUA_DONE_BY_GROUPS, LUA_ID_AFTER } from './done-by-groups.ts'
 import { HIGHEST_ENTRY_ID, LUA_ID_BEFORE, LUA_NOW_MS, LUA_READ_KEYS_BESIDE_GROUP } from './fence.ts'
 import type { LuaScript } from './script.ts'
 
-/** Entries that one command reads. */
-const PAGE = 100
+/** Entries that one command reads: few at first, since they may be large. */
+const PAGE = { first: 10, most: 100 }
 /** Pending entries that are gone, of one group, which one step counts. */
 export const MAX_GONE = 1_000
 
 /**
  * How many entries left the stream before a registered group had done them, and that no step had seen before: those that are pending and gone, and, by the server's counts, those
- * that it never read. A server that does not count, as before 7.0, shows one at least, where the next entry of a group was seen and is gone.
+ * that it never read. A server may count those for ever as unread, behind which a group has gone on: by so many its count is off ("drift"), which shows once the group has passed the gap. One that does not count, as before 7.0, shows one at least, where the next entry of a group was seen and is gone.
  */
 const LUA_TRIMMED_AHEAD = `
-local ahead, added, firstId = 0, -1, nil
+local ahead, added, firstId, lastId = 0, -1, nil, '0-0'
 local length = 0
+local function setDrift(name, drift, is)
+  if is == drift then return end
+  if is > 0 then redis.call('HSET', janitor, 'drift:' .. name, num(is)) else redis.call('HDEL', janitor, 'drift:' .. name) end
+end
 do
   local info = redis.pcall('XINFO', 'STREAM', stream)
   for i = 1, info.err and 0 or #info, 2 do
     if info[i] == 'length' then length = info[i + 1]
+    elseif info[i] == 'last-generated-id' then lastId = info[i + 1]
     elseif info[i] == 'entries-added' then added = info[i + 1]
     elseif info[i] == 'first-entry' and info[i + 1] then firstId = info[i + 1][1] end
   end
@@ -30,7 +35,14 @@ for name, group in pairs(there) do
       level = #redis.call('XPENDING', stream, name, '-', firstId and '(' .. firstId or '+', ${MAX_GONE})
     end
     if added >= 0 and group['entries-read'] then
-      if not firstId or sortable(last) < sortable(firstId) then level = level + math.max(0, added - length - group['entries-read']) end
+      local drift = msOr(beside('HGET', janitor, 'drift:' .. name), 0)
+      local unread, seen = added - group['entries-read'], beside('HGET', janitor, 'gone:' .. name)
+      if sortable(last) < sortable(firstId or lastId) then level = level + math.max(0, unread - length - drift)
+      elseif sortable(last) >= sortable(lastId) then setDrift(name, drift, unread)
+      elseif seen then
+        local left = #redis.call('XRANGE', stream, '(' .. last, '+', 'COUNT', ${MAX_GONE})
+        setDrift(name, drift, left < ${MAX_GONE} and unread - left or drift + msOr(seen, 0))
+      end
     else
       local noted = beside('HGET', janitor, 'next:' .. name)
       if idOr(noted, nil) and sortable(noted) > sortable(last) and (not firstId or sortable(noted) < sortable(firstId)) then level, nextId = level + 1, noted
@@ -60,9 +72,9 @@ local early = beforeId ~= '' and sortable(beforeId)
 local function mayGo(n, id) return n <= over or aged and sortable(id) < aged or early and sortable(id) < early end
 
 local first, last, count, bytes, blockedAt = nil, nil, 0, 0, nil
-local from, isOver = '-', length == 0
+local from, isOver, pageSize = '-', length == 0, ${PAGE.first}
 while not isOver do
-  local page = redis.call('XRANGE', stream, from, '+', 'COUNT', ${PAGE})
+  local page = redis.call('XRANGE', stream, from, '+', 'COUNT', pageSize)
   for _, entry in ipairs(page) do
     local id = entry[1]
     if not mayGo(count + 1, id) then isOver = true break end
@@ -71,26 +83,31 @@ while not isOver do
     if count > 0 and (count >= tonumber(maxEntries) or bytes > tonumber(maxBytes)) then isOver = true break end
     first, last, count = first or id, id, count + 1
   end
-  if #page < ${PAGE} then break end
-  from = '(' .. page[#page][1]
+  if #page < pageSize then break end
+  from, pageSize = '(' .. page[#page][1], math.min(${PAGE.most}, 2 * pageSize)
 end
-local blockers, blocks = {}, {}
-if blockedAt then
-  for _, name in ipairs(order) do
-    local id, why = unpack(done[name])
-    if sortable(id) < sortable(blockedAt) then
-      blocks[name] = true
-      redis.call('HSETNX', janitor, 'since:' .. name, num(now))
-      local since = msOr(beside('HGET', janitor, 'since:' .. name), now)
-      blockers[#blockers + 1] = {name, why, registered[name] and 1 or 0, id, num(math.max(0, now - since))}
+local blockers = (blockedAt or count == 0) and blockersAt(blockedAt)
+`
+
+/** `blockersAt(id)`: who needs an entry, with the time since when it is noted; of all others, and of losses of groups that are no longer registered, the notes go. */
+const LUA_BLOCKERS = `
+local function blockersAt(id)
+  local blockers, blocks = {}, {}
+  for _, field in ipairs(order) do
+    local doneId, why, name = unpack(done[field])
+    if id and sortable(doneId) < sortable(id) then
+      blocks[field] = true
+      redis.call('HSETNX', janitor, field, num(now))
+      local since = msOr(beside('HGET', janitor, field), now)
+      local isRegistered = field == 'since:' .. name and registered[name]
+      blockers[#blockers + 1] = {name, why, isRegistered and 1 or 0, doneId, num(math.max(0, now - since))}
     end
   end
-end
-if blockedAt or count == 0 then
   for _, field in ipairs(beside('HKEYS', janitor) or {}) do
-    local name = field:match('^since:(.*)$')
-    if name and not blocks[name] then redis.call('HDEL', janitor, field) end
+    local loser = field:match('^ahead:(.*)$') or field:match('^gone:(.*)$') or field:match('^next:(.*)$') or field:match('^drift:(.*)$')
+    if field:find('^since') and not blocks[field] or loser and not registered[loser] then redis.call('HDEL', janitor, field) end
   end
+  return blockers
 end
 `
 
@@ -105,7 +122,7 @@ end
  * KEYS stream, its registry, the janitor's notes, the floors; then of each group its state, and both indexes of what is set aside. ARGV `plan` or `settle`, token, lease in ms, 1 with an archive, then each or `''`: the
  * length, the age in ms and the id by which entries may go, the id from which on they stay; the entries and bytes of a range, 1 where nothing goes without groups, the ignored groups and those with
  * keys as JSON, those whose keys may not be read, and of `settle` the range as it was noted. Answers what it is, and the groups that are missing, or: the range, whether it is an earlier step's, whether it was
- * archived, entries trimmed, the length, entries ever added or -1, entries trimmed ahead of a group, who blocks, groups that nobody registered.
+ * archived, entries trimmed, the length, entries trimmed ahead of a group, who blocks, groups that nobody registered.
  */
 export const trimDoneScript: LuaScript = {
   keyCount: undefined,
@@ -132,26 +149,27 @@ ${LUA_DONE_BY_GROUPS}
 if mode == 'plan' then redis.call('HSET', janitor, 'lease', token, 'leaseUntil', num(now + tonumber(leaseMs)), 'ranAt', num(now)) end
 ${LUA_TRIMMED_AHEAD}
 local function answer(is, range, isRepeated, isArchived, trimmed, blockers)
-  return {is, {}, range or '', isRepeated and 1 or 0, isArchived and 1 or 0, trimmed, redis.call('XLEN', stream), added, ahead, blockers or {}, unregistered}
+  return {is, {}, range or '', isRepeated and 1 or 0, isArchived and 1 or 0, trimmed, redis.call('XLEN', stream), ahead, blockers or {}, unregistered}
 end
 local function trim(lastId)
-  local gone = redis.call('XTRIM', stream, 'MINID', after(lastId))
+  -- no id is above the last there can be
+  local gone = lastId == '${HIGHEST_ENTRY_ID}' and redis.call('XTRIM', stream, 'MAXLEN', '0') or redis.call('XTRIM', stream, 'MINID', after(lastId))
   if gone > 0 then redis.call('HINCRBY', janitor, 'trimmed', gone) end
-  redis.call('HSET', janitor, 'trimmedTo', lastId)
   return gone
 end
+${LUA_BLOCKERS}
 
 local noted = beside('HGET', janitor, 'range')
 if noted and not noted:match('^%d+%-%d+ %d+%-%d+ %d+$') then noted = false end
-local isArchived = noted and beside('HGET', janitor, 'archived') == noted:match(' (%S+)')
+local isArchived = noted and beside('HGET', janitor, 'isArchived') == '1'
 if mode == 'settle' then
   if noted ~= settling then return {'lapsed'} end
   local lastId, entries = noted:match(' (%S+) (%d+)$')
   if not isArchived then
-    redis.call('HSET', janitor, 'archived', lastId)
+    redis.call('HSET', janitor, 'archived', lastId, 'isArchived', '1')
     redis.call('HINCRBY', janitor, 'archivedEntries', entries)
   end
-  if not isSafe(lastId) then return answer('held', noted, true, true, 0) end
+  if not isSafe(lastId) then return answer('held', noted, true, true, 0, blockersAt(lastId)) end
   local gone = trim(lastId)
   redis.call('HDEL', janitor, 'range')
   return answer('range', noted, true, true, gone)
@@ -163,6 +181,7 @@ if count == 0 then return answer('nothing', nil, false, false, 0, blockers) end
 local range = first .. ' ' .. last .. ' ' .. count
 if archives == '1' then
   redis.call('HSET', janitor, 'range', range)
+  redis.call('HDEL', janitor, 'isArchived')
   return answer('range', range, false, false, 0)
 end
 return answer('range', range, false, false, trim(last))

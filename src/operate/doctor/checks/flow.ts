@@ -41,7 +41,10 @@ function verdictOn(breaker: OpenBreaker, { now, stream, group, consumer }: Check
   const openMs = Math.max(0, now - openedAt)
   const last = error === '' ? '' : `; the last error was ${quotedValue(error)}`
   const seen = `The circuit breaker of ${quotedValue(eventType)} has been open for ${formatDurationRoughly(openMs)}, since ${timeText(openedAt)}${last}`
-  const close = `millrace resume ${quoteForShell(stream)} ${quoteForShell(group)} --breaker --type ${quoteForShell(eventType)}`
+  const set = consumer?.set
+  const where = quoteForShell(set?.name ?? stream)
+  const priorities = set ? ` --priorities ${set.priorities.join(',')}` : ''
+  const close = `millrace resume ${where} ${quoteForShell(group)} --breaker --type ${quoteForShell(eventType)}${priorities}`
   const { probeAfterMs } = consumer ? flowOf(consumer) : { probeAfterMs: undefined }
   const after = probeAfterMs?.[eventType] ?? probeAfterMs?.['']
   if (probeAfterMs && after === undefined)

@@ -1,6 +1,7 @@
 import { formatCount, formatDurationRoughly, formatNumber } from '../../../core/words.ts'
 import { quotedValue } from '../../../errors.ts'
-import { readNotes, readRegistry } from '../../inspect/keeping.ts'
+import { floorsKey, readNotes, readRegistry } from '../../inspect/keeping.ts'
+import { lagFromStreamEnds } from '../../inspect/lag.ts'
 import { defineCheck } from '../check.ts'
 import type { CheckResult } from '../finding.ts'
 import { errorResult, infoResult, warningResult } from '../finding.ts'
@@ -52,7 +53,7 @@ export const janitorCheck = defineCheck({
   check: 'janitor',
   scope: 'stream',
   needs: ['janitorNotes'],
-  look({ janitorNotes = {} }, { now }) {
+  look({ janitorNotes = {} }, { stream, now }) {
     const notes = readNotes(janitorNotes, now)
     if (!notes) return []
     const found: CheckResult[] = Object.entries(notes.trimmedAhead).map(([group, entries]) =>
@@ -61,14 +62,30 @@ export const janitorCheck = defineCheck({
         'leave maxLength and retentionMs out of the publishers of the stream, and trim by no hand: the janitor trims what is done',
       ),
     )
-    for (const [name, ms] of Object.entries(notes.blockers))
-      if (ms >= BLOCKS_MS)
-        found.push(
-          warningResult(
-            `${quotedValue(name)} has kept entries from being trimmed for ${formatDurationRoughly(ms)}`,
-            'see whether its poller and claimer run; a group that nobody needs can be removed, or ignored by ignoreGroups of the janitor',
-          ),
-        )
+    const blocks = (who: string, ms: number, fix: string) => {
+      if (ms < BLOCKS_MS) return
+      found.push(warningResult(`${who} has kept entries from being trimmed for ${formatDurationRoughly(ms)}`, fix))
+    }
+    for (const [group, ms] of Object.entries(notes.blockers))
+      blocks(
+        `Group ${quotedValue(group)}`,
+        ms,
+        'see whether its poller and claimer run; a group that nobody needs can be removed, or ignored by ignoreGroups of the janitor',
+      )
+    for (const [name, ms] of Object.entries(notes.floors))
+      blocks(
+        `Floor ${quotedValue(name)}`,
+        ms,
+        name === 'keepFrom'
+          ? 'see whether what keepFrom of the janitor answers goes on, as the snapshots that it is taken from'
+          : `see whether its owner goes on, as who takes the snapshots; if nobody needs it: HDEL ${quoteForShell(floorsKey(stream))} ${quoteForShell(name)}`,
+      )
+    if (notes.withoutGroupsMs !== undefined)
+      blocks(
+        'That there is no group, and none is registered,',
+        notes.withoutGroupsMs,
+        `its pollers make groups when they next run; register those that are to come: millrace register ${quoteForShell(stream)} GROUP --owner NAME`,
+      )
     if (notes.sinceRunMs >= DAY_MS)
       found.push(
         infoResult(
@@ -89,9 +106,11 @@ export const objectiveCheck = defineCheck({
     const { owner, objective } = readRegistry(registry)[group] ?? {}
     if (!objective) return []
     const { maxLag = Infinity, maxAgeMs = Infinity } = objective
-    // servers count entries that were trimmed and not read as well
-    const length = typeof stream === 'string' ? 0 : stream.length
-    const lag = Math.min(length, groups.find(({ name }) => name === group)?.lag ?? 0)
+    const made = groups.find(({ name }) => name === group)
+    const info = typeof stream === 'string' ? undefined : stream
+    const byEnds = info && made && lagFromStreamEnds(made.lastDeliveredId, info)
+    // servers count entries that were trimmed and not read as well; where they do not count, what comes next shows one at least
+    const lag = byEnds ?? Math.min(info?.length ?? 0, made?.lag ?? (ahead === undefined ? 0 : 1))
     const ages = [pending.oldestId, ahead].flatMap((id) => (id === undefined ? [] : now - Number.parseInt(id, 10)))
     const ageMs = Math.max(0, ...ages)
     const fix = `ask its owner, ${owner}: poll faster (scaleOut, pollers, concurrency, batchSize), or fix what fails`

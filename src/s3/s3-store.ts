@@ -1,15 +1,9 @@
-import type { S3Client } from '@aws-sdk/client-s3'
 import type { PayloadStore } from '../core/claim-check.ts'
-import { assertKnownOptions, assertText, wrongUseError } from '../core/options.ts'
+import type { BucketOptions } from './bucket.ts'
+import { openBucket } from './bucket.ts'
 
 /** Which bucket, and how it is reached. */
-export interface S3StoreOptions {
-  readonly bucket: string
-  /** What every key begins with, such as `payloads/`. Default: nothing. */
-  readonly prefix?: string
-  /** A client of your own, as for another region. Default: one that is made by the first call, with what the environment says. */
-  readonly client?: S3Client
-}
+export interface S3StoreOptions extends BucketOptions {}
 
 const DAY_MS = 86_400_000
 
@@ -26,26 +20,13 @@ const RETENTION_TAG = 'millrace-retention-days'
  * @see https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-lifecycle-mgmt.html
  */
 export function s3Store(options: S3StoreOptions): PayloadStore {
-  const action = 'make s3Store'
-  assertKnownOptions(action, options, ['bucket', 'prefix', 'client'])
-  const { bucket, prefix = '', client } = options
-  assertText(action, 'bucket', bucket)
-  if (typeof prefix !== 'string') throw wrongUseError(action, `prefix must be a string, got ${typeof prefix}`)
-  if (client !== undefined && typeof client?.send !== 'function')
-    throw wrongUseError(action, 'client must be an S3Client')
-  let made: S3Client | undefined = client
-  // the library is loaded by the first call: in Lambda it comes with the runtime
-  const load = async () => {
-    const s3 = await import('@aws-sdk/client-s3')
-    made ??= new s3.S3Client({})
-    return { s3, client: made }
-  }
+  const { bucket, prefix, load } = openBucket('make s3Store', options)
   const place = (key: string) => ({ Bucket: bucket, Key: `${prefix}${key}` })
   return {
     async put(key, bytes, { retentionMs, signal }) {
-      const { s3, client } = await load()
+      const { sdk, client } = await load()
       const Tagging = retentionMs && { Tagging: `${RETENTION_TAG}=${Math.ceil(retentionMs / DAY_MS)}` }
-      const command = new s3.PutObjectCommand({
+      const command = new sdk.PutObjectCommand({
         ...place(key),
         Body: bytes,
         ContentType: 'application/json',
@@ -54,9 +35,9 @@ export function s3Store(options: S3StoreOptions): PayloadStore {
       await client.send(command, { abortSignal: signal })
     },
     async get(key, { maxBytes, signal }) {
-      const { s3, client } = await load()
+      const { sdk, client } = await load()
       try {
-        const { Body, ContentLength = 0 } = await client.send(new s3.GetObjectCommand(place(key)), {
+        const { Body, ContentLength = 0 } = await client.send(new sdk.GetObjectCommand(place(key)), {
           abortSignal: signal,
         })
         if (ContentLength <= maxBytes)
@@ -65,7 +46,8 @@ export function s3Store(options: S3StoreOptions): PayloadStore {
         ;(Body as { destroy?(): void } | undefined)?.destroy?.()
         return new Uint8Array()
       } catch (error) {
-        if (error instanceof s3.NoSuchKey) return undefined
+        // by its name: a client of the user's own may come from another copy of the library
+        if ((error as Error | undefined)?.name === 'NoSuchKey') return undefined
         throw error
       }
     },

@@ -92,6 +92,16 @@ describe('s3Store()', () => {
     expect([await store.get('none', get), (await store.get('long', get))?.length]).toEqual([undefined, 0])
   })
 
+  it('knows an object that is gone by the name of the error', async () => {
+    // a client of the user's own may come from another copy of the library
+    class NoSuchKey extends Error {
+      override readonly name = 'NoSuchKey'
+    }
+    const client = { send: () => Promise.reject(new NoSuchKey()) }
+
+    expect(await s3Store({ bucket: 'payloads', client }).get('key', get)).toBeUndefined()
+  })
+
   it.each([
     [403, 'AccessDenied'],
     [404, 'NoSuchBucket'],

@@ -1,23 +1,27 @@
 import type { Outcome } from '../core/outcome.ts'
 import { OUTCOME_KINDS } from '../core/outcome.ts'
-import type { CheckedPolicyDecision } from './checked-policy-decision.ts'
-import { hasOutcome } from './entry-in-hand.ts'
-import type { HeldJobs } from './held-jobs.ts'
-import type { Job } from './job.ts'
-import type { PoliciesOfRun } from './policy-engine.ts'
-import type { Run } from './run.ts'
+import type { CheckedPolicyDecision } from '../run/checked-policy-decision.ts'
+import { hasOutcome } from '../run/entry-in-hand.ts'
+import type { Job } from '../run/job.ts'
+import type { PoliciesOfRun } from '../run/policy-engine.ts'
+import type { PoolOfPolicies } from '../run/pool-policies.ts'
+import type { Run } from '../run/run.ts'
+
+/** Jobs that policies hold back, and those whose outcome they have yet to say. */
+interface JobsHeld {
+  readonly all: readonly Job[]
+  letGo(job: Job): void
+  takeUndecided(run: Run, id: string): Job | undefined
+}
 
 /** What policies decide about the jobs of a pool that wait for their calls, or whose calls failed. */
 export class PolicyDecisions {
-  readonly #held: HeldJobs
-  readonly #queued: () => readonly Job[]
-  readonly #close: () => void
+  readonly #held: JobsHeld
+  readonly #pool: PoolOfPolicies
 
-  /** @param queued Jobs that nobody has taken yet. @param close A job has its outcome that it waited for. */
-  constructor(held: HeldJobs, queued: () => readonly Job[], close: () => void) {
+  constructor(held: JobsHeld, pool: PoolOfPolicies) {
     this.#held = held
-    this.#queued = queued
-    this.#close = close
+    this.#pool = pool
   }
 
   /** Policies hear of the ends of jobs of one run, and may decide about those that they hold back. */
@@ -44,7 +48,7 @@ export class PolicyDecisions {
     if (failed) {
       failed.outcome = outcomeOf(failed)
       failed.failedCall?.decided()
-      this.#close()
+      this.#pool.close()
     }
     const decided = failed ?? (decision && this.#decideWaiting(run, id, (job) => outcomeOf(job) as Outcome))
     if (decided) this.over([decided])
@@ -54,11 +58,11 @@ export class PolicyDecisions {
   /** @returns The job that was decided about, if it still waited. */
   #decideWaiting(run: Run, id: string, outcomeOf: (job: Job) => Outcome): Job | undefined {
     const isIt = (one: Job) => one.run === run && one.id === id && !hasOutcome(one)
-    const job = this.#held.all.find(isIt) ?? this.#queued().find(isIt)
+    const job = this.#held.all.find(isIt) ?? this.#pool.queued().find(isIt)
     if (!job) return undefined
     this.#held.letGo(job)
     job.outcome = outcomeOf(job)
-    this.#close()
+    this.#pool.close()
     return job
   }
 }

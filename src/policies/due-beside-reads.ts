@@ -1,0 +1,85 @@
+import type { CallPool } from '../run/call-pool.ts'
+import type { DueBesideReads } from '../run/feed/due-beside-reads.ts'
+import { DueRetries } from '../run/feed/due-retries.ts'
+import type { PoliciesOfRun } from '../run/policy-engine.ts'
+import type { Run } from '../run/run.ts'
+
+/** How soon the stream is inspected again at most, and where entries are set aside until their turn. */
+const LOOK_AGAIN_MS = { last: 1_000, forTurns: 200 }
+
+/** No sooner than after an empty read is asked again what is due: a policy may say so whenever it is asked. */
+const SOONEST_MS = 50
+
+/** A run whose policies set entries aside until their turn waits so long for the next of them. */
+const TURN_WAIT_MS = 2_000
+
+/** What is due by the policies of a run that reads until nothing is left; and, where they set entries aside until their turn, what comes back of that. */
+export class DueByPolicies implements DueBesideReads {
+  readonly #run: Run
+  readonly #pool: CallPool
+  readonly #policies: PoliciesOfRun
+  readonly #retries: DueRetries | undefined
+
+  /** @param takes Entries are set aside until they have their turn, or a place. */
+  constructor(run: Run, pool: CallPool, policies: PoliciesOfRun, takes: boolean) {
+    this.#run = run
+    this.#pool = pool
+    this.#policies = policies
+    const isToDrain = run.parts.consumer.settings.mode === 'drain'
+    this.#retries = takes && isToDrain ? new DueRetries(run, pool) : undefined
+  }
+
+  get lookAgainMs(): number {
+    return this.#retries ? LOOK_AGAIN_MS.forTurns : LOOK_AGAIN_MS.last
+  }
+
+  get mayTake(): boolean {
+    return this.#retries?.mayTake(true) === true
+  }
+
+  async take(): Promise<void> {
+    const retries = this.#retries
+    if (!retries) return
+    retries.last.hasRead()
+    retries.noteSettled()
+    if (retries.last.isTurn) {
+      await this.#pool.until(() => this.#pool.isIdle)
+      await retries.runLast((start) => start())
+    } else if (retries.mayTake(true)) await retries.take()
+  }
+
+  noteSettled(): void {
+    this.#retries?.noteSettled()
+  }
+
+  async untilDue(isVetoed: boolean): Promise<boolean> {
+    const { time } = this.#run
+    const policies = this.#policies
+    const pool = this.#pool
+    const retries = isVetoed ? undefined : this.#retries
+    const { resume } = policies
+    let isTime = false
+    while (!isTime && !time.isStopped) {
+      retries?.noteSettled()
+      const turnMs = retries && retries.dueInMs <= TURN_WAIT_MS ? retries.dueInMs : Infinity
+      const waitMs = Math.min(turnMs, policies.dueAt() - time.clock.now())
+      if (!(waitMs <= time.waitableMs())) return false
+      let isOver = false
+      const end = (isDue: boolean) => () => {
+        isOver = true
+        isTime ||= isDue
+        pool.notify()
+      }
+      const cancels = [time.clock.after(Math.max(SOONEST_MS, waitMs), end(true)), time.onAbort(end(false))]
+      policies.resume = () => void cancels.push(time.clock.after(SOONEST_MS, end(false)))
+      await pool.until(() => isOver)
+      for (const cancel of cancels) cancel()
+    }
+    policies.resume = resume
+    return isTime
+  }
+
+  end(): void {
+    this.#retries?.end()
+  }
+}
