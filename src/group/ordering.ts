@@ -1,5 +1,6 @@
 import type { Entry } from '../core/entry.ts'
 import type { ConsumerKeys } from '../core/keys.ts'
+import { quotedValue } from '../errors.ts'
 import type { Group } from './group.ts'
 
 /** How a group keeps the order of its keys. */
@@ -39,6 +40,13 @@ export interface OrderListener {
   stored(entryId: string, isDone: boolean): void
   /** That what is due is taken now, once what is done is settled. */
   taking(): void
+}
+
+/** Why a run reads nothing that could make no lanes of all that is pending. */
+export function heldWithoutOrderError(group: string): Error {
+  return new Error(
+    `Cannot read in order: entries of group ${quotedValue(group)} are held by a run that keeps no order; it goes on once that has ended`,
+  )
 }
 
 /** What a connection may give beside a group. */

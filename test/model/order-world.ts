@@ -138,7 +138,7 @@ export class OrderWorld {
       if (chance.is(0.5)) for (const thaw of this.#thaw.splice(0)) thaw()
     }
     this.#faultRate = 0
-    for (let round = 0; round < 20 && (await this.#server.undone()) > 0; round++) {
+    for (let round = 0; round < 80 && (await this.#server.undone()) > 0; round++) {
       for (const thaw of this.#thaw.splice(0)) thaw()
       await this.#pass()
       await this.#settled([this.#run('poll')])

@@ -149,6 +149,22 @@ describe('40 keys of 5 events, each second one failing once', () => {
   })
 })
 
+test('nothing is read while a run without order holds entries', async () => {
+  const { redis, raw } = await startScenario()
+  const account = new Account()
+  const consumer = stepping('orders', account.handle as EventHandler<never>)
+  await poll(consumer, { redis })
+  await publishSteps('orders', redis)
+  await raw.xreadgroup('GROUP', 'billing', 'claimer-0', 'COUNT', 1, 'STREAMS', 'orders', '>')
+  await raw.set('{orders}:billing:slot:claimer-0', 'of a run without order', 'PX', 60_000)
+
+  await expect(poll(consumer, { redis })).rejects.toThrow('held by a run that keeps no order')
+  expect(account.done.size).toBe(0)
+  await raw.del('{orders}:billing:slot:claimer-0')
+  await poll(consumer, { redis })
+  expect(account.done.size).toBe(KEYS - 1)
+})
+
 const VICTIM = new URL('../support/ordered-victim.ts', import.meta.url).pathname
 
 /** Runs a process until it is over, or has said so many lines, when it is killed. @returns What it said. */

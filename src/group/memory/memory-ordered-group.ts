@@ -12,6 +12,7 @@ import type {
   Slot,
 } from '../group.ts'
 import type { LaneAsked, LaneQuestion, OrderedGroup, OrderListener } from '../ordering.ts'
+import { heldWithoutOrderError } from '../ordering.ts'
 import { lanesThereScript } from '../redis/order/read-in-order.ts'
 import { MemoryGroup } from './memory-group.ts'
 import { isScriptQuestion } from './memory-holding.ts'
@@ -65,7 +66,8 @@ export class MemoryOrderedGroup extends MemoryGroup implements OrderedGroup {
     if (groupRecreated) return { ...nothing, groupRecreated }
     if (!this.#begun.has(slot.token)) {
       const isWhole = this.#base.placeAll(group, slot, undefined)
-      if (!isWhole) return { ...nothing, leaseLost: settled.leaseLost }
+      if (!isWhole)
+        return { ...nothing, leaseLost: settled.leaseLost, failures: [heldWithoutOrderError(this.#base.address.group)] }
       this.#begun.add(slot.token)
       this.mayHaveLanes = this.#base.lanes.members.size > 0
     }

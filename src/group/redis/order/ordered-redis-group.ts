@@ -14,6 +14,7 @@ import type {
   Slot,
 } from '../../group.ts'
 import type { LaneAsked, LaneQuestion, OrderedGroup, Ordering, OrderListener } from '../../ordering.ts'
+import { heldWithoutOrderError } from '../../ordering.ts'
 import { seenDelays } from '../../seen-delays.ts'
 import { seenPauses } from '../../seen-pauses.ts'
 import { getCommand } from '../commands/get.ts'
@@ -69,7 +70,9 @@ export class OrderedRedisGroup extends RedisGroup implements OrderedGroup {
       await this.#placeAll(slot)
       read = await this.#read(slot, [], request, true)
     }
-    return read ?? { ...(await this.#calls.settleWith(slot, [], [])).settled, ...NOTHING }
+    if (read) return read
+    const failures = [heldWithoutOrderError(this.#calls.address.group)]
+    return { ...(await this.#calls.settleWith(slot, [], [])).settled, ...NOTHING, failures }
   }
 
   /** @returns `undefined` while something is pending that no lane has. */
