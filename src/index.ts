@@ -1,4 +1,5 @@
 export type { Clock } from './clock.ts'
+export { EventsTrimmedError, UnreadableEventError, VersionConflictError } from './core/aggregate-errors.ts'
 export type { Backoff } from './core/backoff.ts'
 export type { ClaimCheckOptions, PayloadStore } from './core/claim-check.ts'
 export { claimCheck } from './core/claim-check.ts'
@@ -77,7 +78,6 @@ export type { ErrorCode, PayloadIssue } from './errors.ts'
 export {
   BatchAnswerInvalidError,
   BatchItemFailedError,
-  EventsTrimmedError,
   ExpiredEntryError,
   FunctionFailedError,
   HandlerTimeoutError,
@@ -92,9 +92,7 @@ export {
   RedisReplyError,
   RetryAfterError,
   UnavailableError,
-  UnreadableEventError,
   UnsupportedVersionError,
-  VersionConflictError,
 } from './errors.ts'
 export type { Connection } from './group/connection.ts'
 export type { CancelAnswer } from './group/delays.ts'
@@ -105,6 +103,8 @@ export { concurrencyLimit } from './policies/concurrency-limit.ts'
 export { definePolicy } from './policies/define-policy.ts'
 export type { IdempotentOptions } from './policies/idempotent.ts'
 export { idempotent } from './policies/idempotent.ts'
+export type { OrderedEvent, OrderingKey } from './policies/order/lane-names.ts'
+export { orderedBy } from './policies/ordered-by.ts'
 export type { RateLimitOptions } from './policies/rate-limit.ts'
 export { rateLimit } from './policies/rate-limit.ts'
 export { BacklogFullError } from './publish/backlog-full-error.ts'
