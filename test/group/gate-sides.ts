@@ -9,7 +9,7 @@ import { gateQuestion, readGateReply } from '../../src/policies/flow/gate-reques
 
 // The script that passes gates has a second text in memory: the same random operations go to both, and the answers must be equal, but for what a real clock goes on by
 // itself. Steps of time are far longer than that.
-export const STEP_MS = 30_500
+const STEP_MS = 30_500
 export const keys = consumerKeys('orders', 'billing')
 const address = { stream: 'orders', group: 'billing', keys, settings: resolveSettings('test', {}) }
 const TIMES = ['line', 'used', 'free', 'since', 'asked', 'woke', '@', 'opened ', 'until ', 'held ', 'fails ', 'worked ']

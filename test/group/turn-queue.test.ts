@@ -44,7 +44,7 @@ function countOf(queue: string): number {
   return counts.reduce((sum, count) => sum + count, 0)
 }
 
-it('memory has those who wait for a turn stand as the server does, in no more than so many runs', async () => {
+it('who waits for a turn stands in memory as on the server', async () => {
   const [real, memory] = [serverSide(redis), memorySide()]
   let most = 0
   await fc.assert(

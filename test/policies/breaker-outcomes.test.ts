@@ -5,7 +5,7 @@ import { parseBreakers } from '../../src/core/gates.ts'
 import { billing, describeEverywhere } from './world.ts'
 
 describeEverywhere('what is left of circuit breakers', (start) => {
-  it('is a field or two a type, however many outages there were, which nobody takes for an open one', async () => {
+  it('is a field a type, which nobody takes for an open one', async () => {
     const world = await start()
     let isOut = true
     const consumer = billing(
