@@ -29,9 +29,9 @@ const FUNCTIONS = {
 const FEATURES = {
   'definePolicy()': ["export { definePolicy } from 'millrace'", '21.8 KB'],
   'idempotent()': ["export { idempotent } from 'millrace'", '27.2 KB'],
-  'circuitBreaker()': ["export { circuitBreaker } from 'millrace'", '52.7 KB'],
-  'rateLimit()': ["export { rateLimit } from 'millrace'", '53.5 KB'],
-  'concurrencyLimit()': ["export { concurrencyLimit } from 'millrace'", '53.6 KB'],
+  'circuitBreaker()': ["export { circuitBreaker } from 'millrace'", '56.5 KB'],
+  'rateLimit()': ["export { rateLimit } from 'millrace'", '57.4 KB'],
+  'concurrencyLimit()': ["export { concurrencyLimit } from 'millrace'", '57.4 KB'],
   'orderedBy()': ["export { orderedBy } from 'millrace'", '62.2 KB'],
   'effects()': ["export { effects } from 'millrace'", '31 KB'],
   'filterPatterns()': ["export { filterPatterns } from 'millrace'", '5.4 KB'],
@@ -62,7 +62,7 @@ const FEATURES = {
 }
 
 const ENTRY_POINTS = {
-  millrace: '362.4 KB',
+  millrace: '366 KB',
   'millrace/ioredis': '74.2 KB',
   'millrace/upstash': '47 KB',
   'millrace/operate': '141.8 KB',
