@@ -1,6 +1,6 @@
 import { isSynchronousFunction } from '../core/handler-function.ts'
 import type { ConsumerKeys } from '../core/keys.ts'
-import { wrongUseError } from '../core/options.ts'
+import { assertKnownOptions, assertOneOf, wrongUseError } from '../core/options.ts'
 import { CONSUMER_NUMBER_OPTIONS } from '../core/rows.ts'
 import type { Consumer } from '../define/consumer.ts'
 import type { ConsumerSettings } from '../define/consumer-settings.ts'
@@ -17,6 +17,12 @@ import type { OrderingKey } from './order/lane-names.ts'
 import { laneOfEntry } from './order/lane-names.ts'
 import { RunOrder } from './order/run-order.ts'
 
+/** How order is kept. */
+export interface OrderedByOptions {
+  /** What a key does after a dead letter: it goes on. Default, and the only way so far: `'continue'`. */
+  readonly afterDeadLetter?: 'continue'
+}
+
 /**
  * Handles the events of a key one after the other, in the order of the stream, whatever fails: an event starts only when the one before it of its key is acknowledged, ignored, a dead letter or lost. Keys run side by side.
  *
@@ -26,7 +32,10 @@ import { RunOrder } from './order/run-order.ts'
  * letter, `malformed`. The same in every deployment.
  * @throws {TypeError} No function that answers at once; where the consumer is defined, what it cannot be combined with.
  */
-export function orderedBy(keyOf: OrderingKey): Policy {
+export function orderedBy(keyOf: OrderingKey, options: OrderedByOptions = {}): Policy {
+  assertKnownOptions('make orderedBy', options, ['afterDeadLetter'])
+  const { afterDeadLetter = 'continue' } = options
+  assertOneOf('make orderedBy', 'afterDeadLetter', afterDeadLetter, ['continue'])
   if (!isSynchronousFunction(keyOf))
     throw wrongUseError('make orderedBy', 'it must be given a function of the event that answers at once')
   return definePolicyWith(

@@ -52,6 +52,13 @@ it.each([undefined, 'key', async () => 'a', function* () {}])('orderedBy() takes
   expect(() => orderedBy(keyOf as never)).toThrow('it must be given a function of the event that answers at once')
 })
 
+it.each([
+  [{ afterDeadLetter: 'wait' }, 'afterDeadLetter must be one of "continue", got "wait"'],
+  [{ afterDeadletter: 'continue' }, 'unknown option "afterDeadletter"'],
+])('orderedBy() refuses %j', (options, message) => {
+  expect(() => orderedBy(() => 'a', options as never)).toThrow(message)
+})
+
 it.each<[what: string, keyOf: () => unknown, error: string]>([
   ['a number', () => 7, 'orderedBy must give a text of 1 byte to 1 KB, or undefined, got number'],
   ['an empty text', () => '', 'orderedBy must give a text of 1 byte to 1 KB, or undefined, got 0 bytes'],
