@@ -32,7 +32,7 @@ const FEATURES = {
   'circuitBreaker()': ["export { circuitBreaker } from 'millrace'", '56.5 KB'],
   'rateLimit()': ["export { rateLimit } from 'millrace'", '57.4 KB'],
   'concurrencyLimit()': ["export { concurrencyLimit } from 'millrace'", '57.4 KB'],
-  'orderedBy()': ["export { orderedBy } from 'millrace'", '62.2 KB'],
+  'orderedBy()': ["export { orderedBy } from 'millrace'", '62.5 KB'],
   'effects()': ["export { effects } from 'millrace'", '31 KB'],
   'filterPatterns()': ["export { filterPatterns } from 'millrace'", '5.4 KB'],
   'flatCodec()': ["export { flatCodec } from 'millrace'", '5.2 KB'],
@@ -62,7 +62,7 @@ const FEATURES = {
 }
 
 const ENTRY_POINTS = {
-  millrace: '366 KB',
+  millrace: '366.5 KB',
   'millrace/ioredis': '74.2 KB',
   'millrace/upstash': '47 KB',
   'millrace/operate': '141.8 KB',
