@@ -24,7 +24,10 @@ export type EndAdmitted = (mayBeAdded: readonly boolean[]) => void
  * @throws {BacklogFullError} There was no room in time.
  * @throws {RedisReplyError | RedisConnectionError} It could not be measured.
  */
-export async function admitAll(limits: ReadonlyMap<string, BacklogLimit>, streams: readonly string[]): Promise<EndAdmitted> {
+export async function admitAll(
+  limits: ReadonlyMap<string, BacklogLimit>,
+  streams: readonly string[],
+): Promise<EndAdmitted> {
   const places = Map.groupBy(streams.keys(), (place) => streams[place] as string)
   const calls = [...places].map(async ([stream, own]) => {
     const end = await limits.get(stream)?.admit(own.length)

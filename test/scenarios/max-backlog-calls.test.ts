@@ -1,11 +1,5 @@
 import type { Connection } from 'millrace'
-import {
-  BacklogFullError,
-  createPublisher,
-  defineEvent,
-  prioritized,
-  RedisConnectionError,
-} from 'millrace'
+import { BacklogFullError, createPublisher, defineEvent, prioritized, RedisConnectionError } from 'millrace'
 import { registerGroups } from 'millrace/janitor'
 import { createVirtualClock } from 'millrace/testing'
 import { describe, expect, it } from 'vitest'
