@@ -65,7 +65,7 @@ it('counts calls that are on their way when the server is asked again', async ()
   expect(await entries()).toHaveLength(3)
 })
 
-it('calls that wait for a server that hangs end with the first one, and ask it no more', async () => {
+it('calls that wait behind a server that hangs end together, and it is asked once', async () => {
   const { redis } = await delayInMemory()
   await registerGroups('orders', { billing: TEAM }, { redis })
   let asked = 0
