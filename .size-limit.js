@@ -18,7 +18,7 @@ const FUNCTIONS = {
   'a poller over TCP': [POLLER, '192.5 KB'],
   'a claimer over TCP': [`export { createClaimer } from 'millrace'; ${DEFINE} ${OVER_TCP}`, '198.6 KB'],
   'a poller over REST': [`export { createPoller } from 'millrace'; ${DEFINE} ${OVER_REST}`, '166 KB'],
-  'a publisher over TCP': [`export { createPublisher, defineEvent } from 'millrace'; ${OVER_TCP}`, '123.7 KB'],
+  'a publisher over TCP': [`export { createPublisher, defineEvent } from 'millrace'; ${OVER_TCP}`, '124 KB'],
   'a janitor over TCP, with s3Archive()': [
     `export { createJanitor } from 'millrace/janitor'; export { s3Archive } from 'millrace/s3'; ${OVER_TCP}`,
     '113 KB',
@@ -48,7 +48,7 @@ const FEATURES = {
   'invokeSelf()': ["export { invokeSelf } from 'millrace/lambda'", '0.7 KB'],
   'iamAuth()': ["export { iamAuth } from 'millrace/lambda'", '1.8 KB'],
   'connect(), which has REST as well': ["export { connect } from 'millrace/connect'", '4.8 KB'],
-  'createPublisher()': ["export { createPublisher } from 'millrace'", '39.7 KB'],
+  'createPublisher()': ["export { createPublisher } from 'millrace'", '39.9 KB'],
   'promoteDelays()': ["export { promoteDelays } from 'millrace'", '10.4 KB'],
   'wakePoller(), with createPublisher()': [
     "export { createPublisher } from 'millrace'; export { wakePoller } from 'millrace/lambda'",
