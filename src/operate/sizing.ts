@@ -1,4 +1,5 @@
 import { formatNumber } from '../core/words.ts'
+import type { Consumer } from '../define/consumer.ts'
 
 /** What lies in the server's memory of a stream and its groups; each is counted by itself. */
 export type MemoryPart = 'entries' | 'pending' | 'setAside' | 'markers' | 'delays' | 'deadLetters'
@@ -13,16 +14,21 @@ export interface PartSize {
 
 export type MemoryParts = Readonly<Record<MemoryPart, PartSize>>
 
-/** A setting that says how much there is of a part. */
+/** A setting that says how much of something there is. */
 export interface MemorySetting {
-  readonly part: MemoryPart
   /** As its option is called. */
   readonly name: string
   readonly value: number
+  /** What is there by it. */
+  readonly part: MemoryPart
+  readonly bytes: number
 }
 
 /** What of maxmemory may be in use: the rest is for buffers of clients and replicas, and for a busy hour. */
 export const FULL = 0.9
+
+/** Lowering what takes less than this part changes little. */
+const SMALL = 0.05
 
 /** A node of a stream takes no more than these by default: stream-node-max-bytes and stream-node-max-entries. */
 const NODE_BYTES = 4_096
@@ -78,6 +84,12 @@ export function memoryParts(counts: MemoryCounts, entryBytes: number): MemoryPar
   return Object.fromEntries(sizes) as MemoryParts
 }
 
+/** Milliseconds for which the consumer's policies remember an event; 0 where none does. */
+export function markerMsOf({ policies, keys }: Consumer): number {
+  const kept = policies.flatMap(({ policy }) => policy.needs?.(keys).keys ?? [])
+  return Math.max(0, ...kept.map(({ perEventMs = 0 }) => perEventMs))
+}
+
 export function partBytes({ count, bytesEach }: PartSize): number {
   return Math.round(count * bytesEach)
 }
@@ -98,18 +110,23 @@ export function measuredEntryBytes(usageBytes: number, length: number, pending: 
   return length > 0 && bytes >= usageBytes / 2 ? bytes / length : undefined
 }
 
-/** How to get below so many bytes: the setting of what takes most is lowered, or the server gets more. */
-export function fixOf(parts: MemoryParts, settings: readonly MemorySetting[], mostBytes: number): string {
-  const total = totalBytes(parts)
-  const [largest] = settings.toSorted((a, b) => partBytes(parts[b.part]) - partBytes(parts[a.part]))
-  const least = `take a maxmemory of ${megabytes(total / FULL)} MB or more`
+/**
+ * How to get below so many bytes: the setting of what takes most is lowered, or all that take much are, or the server gets more.
+ *
+ * @param total Bytes in use, by settings or otherwise.
+ */
+export function fixOf(settings: readonly MemorySetting[], total: number, mostBytes: number): string {
+  const least = `take a maxmemory of ${formatNumber(Math.ceil(total / FULL / 1_048_576))} MB or more`
+  const large = settings.filter(({ bytes }) => bytes > SMALL * total).toSorted((a, b) => b.bytes - a.bytes)
+  const [largest] = large
   if (!largest) return least
-  const { part, name, value } = largest
-  const left = mostBytes - (total - partBytes(parts[part]))
-  const fitting = roundDown((value * left) / Math.max(1, partBytes(parts[part])))
-  const lower = fitting > 0 ? `lower ${name} from ${formatNumber(value)} to ${formatNumber(fitting)}` : `lower ${name}`
-  const smaller = part === 'entries' ? 'keep large payloads elsewhere (claimCheck), ' : ''
-  return `${lower}, ${smaller}or ${least}`
+  const { part, name, value, bytes } = largest
+  const fitting = roundDown(value * (1 - (total - mostBytes) / bytes))
+  const lower =
+    fitting > 0
+      ? `lower ${name} from ${formatNumber(value)} to ${formatNumber(fitting)}`
+      : `lower ${large.map((setting) => setting.name).join(', ')} to ${Math.floor((100 * mostBytes) / total)} % of what they are`
+  return `${lower}, ${part === 'entries' ? 'keep large payloads elsewhere (claimCheck), ' : ''}or ${least}`
 }
 
 /** What a stream's nodes take of an entry: as many go into one as Redis lets in. */
@@ -133,8 +150,4 @@ function roundDown(value: number): number {
   if (!(value >= 1)) return 0
   const step = 10 ** Math.max(0, Math.floor(Math.log10(value)) - 1)
   return Math.floor(value / step) * step
-}
-
-function megabytes(bytes: number): string {
-  return formatNumber(Math.ceil(bytes / 1_048_576))
 }

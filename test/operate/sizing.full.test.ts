@@ -1,12 +1,5 @@
 import { randomUUID } from 'node:crypto'
-import {
-  createPublisher,
-  defineConsumer,
-  defineEvent,
-  idempotent,
-  on,
-  poll,
-} from 'millrace'
+import { createPublisher, defineConsumer, defineEvent, idempotent, on, poll } from 'millrace'
 import { describe, expect, test } from 'vitest'
 import * as z from 'zod/mini'
 import { bytesEach, measuredEntryBytes } from '../../src/operate/sizing.ts'
@@ -142,7 +135,12 @@ describe('an estimate is within 25 % of what the server takes', () => {
     await publish(scenario, 100)
     await raw.xgroup('CREATE', 'orders', 'billing', '0')
     const use = [idempotent({ ttlMs: 86_400_000 })]
-    const handled = await costOf(scenario, 10_000, () => poll(consumer(() => {}, { use }), { redis }))
+    const handled = await costOf(scenario, 10_000, () =>
+      poll(
+        consumer(() => {}, { use }),
+        { redis },
+      ),
+    )
     const entry = bytesEach(await entryBytesOf(scenario)).entries
     const publisher = createPublisher({ stream: 'orders', redis, deduplicateMs: 86_400_000 })
     const note = 'n'.repeat(100)
