@@ -33,15 +33,15 @@ const SMALL = 0.05
 /** A node of a stream takes no more than these by default: stream-node-max-bytes and stream-node-max-entries. */
 const NODE_BYTES = 4_096
 const NODE_ENTRIES = 100
-/** What the radix tree takes of a node, and what a listpack says of itself and of its first entry. */
+/** What the radix tree takes of a node, and what a node says of itself and of its first entry. */
 const NODE_OVERHEAD_BYTES = 62
 const NODE_HEAD_BYTES = 25
-/** What a listpack takes of an entry beside its names and values: its id, its counts, and the lengths of five values. */
+/** What a node takes of an entry beside its names and values: its id, its counts, and the lengths of five values. */
 const PACKED_BYTES = 21
 /** Names that an entry of ours has: eventId, eventType, producer, occurredAt, payload. A node has them once. */
 const NAMES_BYTES = 41
 
-/** Measured on Redis 7.0 with jemalloc; test/operate/sizing.full.test.ts has how. A group and one of its consumers list each pending entry. */
+/** Measured on Redis 7.0 with its own allocator; test/operate/sizing.full.test.ts has how. A group and one of its consumers list each pending entry. */
 const PENDING_BYTES = 160
 /** A place in one of the indexes: a member of a sorted set. */
 const PLACE_BYTES = 108
@@ -139,7 +139,7 @@ function packedBytes(entryBytes: number, namesBytes: number): number {
   return (allocatedBytes(head + entries * packed) + NODE_OVERHEAD_BYTES) / entries
 }
 
-/** What jemalloc gives for so many bytes: it has four sizes to each power of two. */
+/** What the allocator gives for so many bytes: it has four sizes to each power of two. */
 function allocatedBytes(bytes: number): number {
   const step = Math.max(16, 2 ** (Math.ceil(Math.log2(Math.max(16, bytes))) - 3))
   return Math.ceil(bytes / step) * step

@@ -50,8 +50,8 @@ export function sizesOf(asked: readonly AskedStream[]): AnswerOrRefusal<readonly
   for (const one of asked) {
     const { stream, memoryUsage, groups } = one.inquiry.answers
     for (const told of [stream, memoryUsage, groups]) if (told && 'refusal' in told) return told
-    const info = valueOf(stream)
-    const usageBytes = valueOf(memoryUsage)
+    const info = toldValue(stream)
+    const usageBytes = toldValue(memoryUsage)
     if (info === undefined || typeof info === 'string' || usageBytes === undefined) continue
     sizes.push({ ...sizeOf(one), info, usageBytes })
   }
@@ -60,16 +60,16 @@ export function sizesOf(asked: readonly AskedStream[]): AnswerOrRefusal<readonly
 
 function sizeOf({ name, inquiry, groups }: AskedStream): Omit<StreamSize, 'info' | 'usageBytes'> {
   const { groups: made, delayed, registry, janitorNotes } = inquiry.answers
-  const waiting = valueOf(delayed)
-  const hasJanitor = valueOf(janitorNotes)?.ranAt !== undefined
-  const kept = Object.values(readRegistry(valueOf(registry) ?? {})).map(({ retentionMs = 0 }) => retentionMs)
+  const waiting = toldValue(delayed)
+  const hasJanitor = toldValue(janitorNotes)?.ranAt !== undefined
+  const kept = Object.values(readRegistry(toldValue(registry) ?? {})).map(({ retentionMs = 0 }) => retentionMs)
   return {
     stream: name,
-    pending: sum(valueOf(made)?.map(({ pending }) => pending)),
+    pending: sum(toldValue(made)?.map(({ pending }) => pending)),
     setAside: sum(groups.map(parkedOf)),
     delayed: typeof waiting === 'object' ? waiting.is : 0,
     deadLetters: groups.flatMap(({ consumer, inquiry }) => {
-      const info = valueOf(inquiry.answers.deadLetters)
+      const info = toldValue(inquiry.answers.deadLetters)
       if (info === undefined || typeof info === 'string') return []
       return [{ info, maxLength: consumer?.settings.maxDeadLetters }]
     }),
@@ -79,7 +79,7 @@ function sizeOf({ name, inquiry, groups }: AskedStream): Omit<StreamSize, 'info'
 }
 
 function parkedOf({ inquiry }: AskedStream['groups'][number]): number {
-  const parked = valueOf(inquiry.answers.consumers)?.filter(({ name }) => name === PARKED_CONSUMER)
+  const parked = toldValue(inquiry.answers.consumers)?.filter(({ name }) => name === PARKED_CONSUMER)
   return sum(parked?.map(({ pending }) => pending))
 }
 
@@ -87,6 +87,6 @@ function sum(values: readonly number[] = []): number {
   return values.reduce((total, value) => total + value, 0)
 }
 
-function valueOf<T>(told: AnswerOrRefusal<T> | undefined): T | undefined {
+function toldValue<T>(told: AnswerOrRefusal<T> | undefined): T | undefined {
   return told && 'value' in told ? told.value : undefined
 }

@@ -50,7 +50,7 @@ describe('sizing', () => {
     expect(await sizing(scenario)).toEqual([
       expect.stringMatching(
         new RegExp(
-          '^warning: At the rates so far \\d+\\.\\d MB will be in use in 7 days, 2\\d\\d % of maxmemory, \\d+\\.\\d MB; now \\d+\\.\\d MB are: ' +
+          '^warning: At the rates so far \\d+\\.\\d MB will be in use, 2\\d\\d % of maxmemory, \\d+\\.\\d MB; now \\d+\\.\\d MB are: ' +
             '169,\\d{3} entries of "orders" \\(now 2,000\\) × 1\\d\\d bytes = 2\\d\\.\\d MB → ' +
             'lower maxLength of the publishers of "orders" from 169,\\d{3} to [456]\\d,000, keep large payloads elsewhere \\(claimCheck\\), or take a maxmemory of \\d+ MB or more$',
         ),
@@ -139,6 +139,8 @@ describe('sizing', () => {
     expect(of(await diagnose([], { redis: console, ...options }))).toEqual([
       expect.stringMatching(/^unknown: Not told: NOPERM .* → look with a user that has \+info$/),
     ])
+    await scenario.raw.call('ACL', 'SETUSER', 'orders-console', '+info')
+    expect(of(await diagnose([], { redis: console, ...options }))).toEqual([expect.stringMatching(/^warning: /)])
     expect(of(await diagnose([], { redis: other, ...options }))).toEqual([
       expect.stringMatching(/^unknown: Not told: NOPERM .* → look with a user that has \+memory\|usage$/),
     ])

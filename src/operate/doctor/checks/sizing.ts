@@ -7,7 +7,7 @@ import { defineCheck } from '../check.ts'
 import { unknownResult, warningResult } from '../finding.ts'
 import type { DeadLetterSize, StreamSize } from '../sizes.ts'
 
-/** How far ahead the check looks. */
+/** How far ahead the check looks where no window is known. */
 const AHEAD_MS = MS_PER_UNIT.w
 /** Fewer entries, and younger ones, say nothing of a rate. */
 const ENOUGH = 100
@@ -26,7 +26,7 @@ const PART_WORDS: Readonly<Record<MemoryPart, string>> = {
 interface Growth extends MemorySetting {
   readonly stream: string
   readonly now: number
-  readonly then: number
+  readonly ahead: number
   readonly bytesEach: number
 }
 
@@ -40,22 +40,20 @@ export const sizingCheck = defineCheck({
     if (server.maxmemory === undefined || Number.isNaN(used))
       return [unknownResult('The server does not report its maxmemory', 'look it up where the server is managed')]
     const growths = sizes.flatMap((size) => growthsOf(size, now))
-    const more = growths.reduce((sum, growth) => sum + (growth.then - growth.now) * growth.bytesEach, 0)
+    const more = growths.reduce((sum, growth) => sum + (growth.ahead - growth.now) * growth.bytesEach, 0)
     const then = used + more
     if (maxmemory === 0 || more <= 0 || then <= FULL * maxmemory) return []
+    const kept = growths.filter((growth) => growth.ahead > 0).map(textOf)
     const message =
-      `At the rates so far ${formatBytes(Math.round(then))} will be in use in ${AHEAD_MS / MS_PER_UNIT.d} days, ${Math.round((100 * then) / maxmemory)} % of maxmemory, ` +
-      `${formatBytes(maxmemory)}; now ${formatBytes(used)} are: ${growths
-        .filter((growth) => growth.then > 0)
-        .map(textOf)
-        .join(', ')}`
+      `At the rates so far ${formatBytes(Math.round(then))} will be in use, ${Math.round((100 * then) / maxmemory)} % of maxmemory, ` +
+      `${formatBytes(maxmemory)}; now ${formatBytes(used)} are: ${kept.join(', ')}`
     return [warningResult(message, fixOf(growths, then, FULL * maxmemory))]
   },
 })
 
-function textOf({ stream, part, now, then, bytesEach, bytes }: Growth): string {
-  const before = now === then ? '' : ` (now ${formatNumber(now)})`
-  return `${formatNumber(then)} ${PART_WORDS[part]} of ${quotedValue(stream)}${before} × ${formatNumber(Math.round(bytesEach))} bytes = ${formatBytes(bytes)}`
+function textOf({ stream, part, now, ahead, bytesEach, bytes }: Growth): string {
+  const before = now === ahead ? '' : ` (now ${formatNumber(now)})`
+  return `${formatNumber(ahead)} ${PART_WORDS[part]} of ${quotedValue(stream)}${before} × ${formatNumber(Math.round(bytesEach))} bytes = ${formatBytes(bytes)}`
 }
 
 function growthsOf(size: StreamSize, now: number): readonly Growth[] {
@@ -64,8 +62,8 @@ function growthsOf(size: StreamSize, now: number): readonly Growth[] {
   if (entryBytes === undefined) return []
   const each = { ...bytesEach(entryBytes), entries: entryBytes }
   const growth = (part: MemoryPart, before: number, after: number, name: string, value = after): Growth => {
-    const [from, then] = [Math.round(before), Math.round(after)]
-    return { stream, part, name, value, now: from, then, bytesEach: each[part], bytes: Math.round(then * each[part]) }
+    const [from, ahead] = [Math.round(before), Math.round(after)]
+    return { stream, part, name, value, now: from, ahead, bytesEach: each[part], bytes: Math.round(ahead * each[part]) }
   }
   const perMs = rateOf(info, now)
   const entries = entriesAhead(size, perMs)
@@ -77,7 +75,7 @@ function growthsOf(size: StreamSize, now: number): readonly Growth[] {
       : growth('entries', info.length, entries, `retentionMs of the groups ${named}`, retentionMs),
     growth('pending', pending - setAside, pending - setAside, `maxPending ${named}`),
     growth('setAside', setAside, setAside, `maxParked ${named}`),
-    growth('markers', markers.now, markers.then, `ttlMs of idempotent ${named}`, Math.max(0, ...size.markerMs)),
+    growth('markers', markers.now, markers.ahead, `ttlMs of idempotent ${named}`, Math.max(0, ...size.markerMs)),
     growth('delays', delayed, delayed, `the delays ${named}`),
     ...deadLetters.map((letters) =>
       growth('deadLetters', letters.info.length, lettersAhead(letters, now), `deadLetters.maxLength ${named}`),
@@ -91,8 +89,8 @@ function entriesAhead({ info, retentionMs }: StreamSize, perMs: number): number 
   if (retentionMs !== undefined) return Math.max(length, perMs * retentionMs)
   if (entriesAdded !== length) return length
   const bound = PUBLISHER_NUMBER_OPTIONS.maxLength.default
-  const ahead = length + perMs * AHEAD_MS
-  return length > bound ? ahead : Math.min(ahead, bound)
+  const unbounded = length + perMs * AHEAD_MS
+  return length > bound ? unbounded : Math.min(unbounded, bound)
 }
 
 function lettersAhead({ info, maxLength = DEAD_LETTER_NUMBER_OPTIONS.maxLength.default }: DeadLetterSize, now: number) {
@@ -100,10 +98,10 @@ function lettersAhead({ info, maxLength = DEAD_LETTER_NUMBER_OPTIONS.maxLength.d
 }
 
 /** Those of a stream that was trimmed are taken to be all there. */
-function markersOf({ info, markerMs }: StreamSize, perMs: number, now: number): { now: number; then: number } {
+function markersOf({ info, markerMs }: StreamSize, perMs: number, now: number): { now: number; ahead: number } {
   const ageMs = info.entriesAdded === info.length ? now - startOf(info) : Infinity
   const within = (ms: number) => markerMs.reduce((sum, ttlMs) => sum + perMs * Math.min(ttlMs, ms), 0)
-  return { now: within(ageMs), then: within(ageMs + AHEAD_MS) }
+  return { now: within(ageMs), ahead: within(Infinity) }
 }
 
 /** Entries a millisecond, from the first until now; 0 where that is not known. */
