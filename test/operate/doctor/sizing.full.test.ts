@@ -58,7 +58,7 @@ describe('sizing', () => {
     ])
   })
 
-  test('is content with a server that has room, or none that is bounded, and with a stream of which little is known', async () => {
+  test('is content with room, without maxmemory, and with a short or young stream', async () => {
     const scenario = await streamOf(2_000, 100 * 2_000 * EACH_BYTES)
     const fits = await sizing(scenario)
     await scenario.raw.config('SET', 'maxmemory', 0)
