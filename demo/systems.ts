@@ -23,6 +23,11 @@ const SYSTEMS: readonly {
     load: () => import('./webhooks.ts'),
   },
   {
+    name: 'jobs',
+    about: 'Background jobs: priorities, retries, progress, results, cancellations, and a type by configuration',
+    load: () => import('./jobs.ts'),
+  },
+  {
     name: 'fan-out',
     about:
       'One stream of orders, six groups: billing, search, cache, warehouse, EventBridge and S3, none of them behind',

@@ -1,4 +1,5 @@
 export type { Clock } from './clock.ts'
+export { EventsTrimmedError, UnreadableEventError, VersionConflictError } from './core/aggregate-errors.ts'
 export type { Backoff } from './core/backoff.ts'
 export type { ClaimCheckOptions, PayloadStore } from './core/claim-check.ts'
 export { claimCheck } from './core/claim-check.ts'
@@ -77,7 +78,6 @@ export type { ErrorCode, PayloadIssue } from './errors.ts'
 export {
   BatchAnswerInvalidError,
   BatchItemFailedError,
-  EventsTrimmedError,
   ExpiredEntryError,
   FunctionFailedError,
   HandlerTimeoutError,
@@ -92,9 +92,7 @@ export {
   RedisReplyError,
   RetryAfterError,
   UnavailableError,
-  UnreadableEventError,
   UnsupportedVersionError,
-  VersionConflictError,
 } from './errors.ts'
 export type { Connection } from './group/connection.ts'
 export type { CancelAnswer } from './group/delays.ts'

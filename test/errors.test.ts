@@ -1,4 +1,6 @@
 import { describe, expect, test } from 'vitest'
+import * as aggregateErrors from '../src/core/aggregate-errors.ts'
+import { EventsTrimmedError, UnreadableEventError, VersionConflictError } from '../src/core/aggregate-errors.ts'
 import { sumJanitorReports } from '../src/core/janitor-report.ts'
 import * as payloadErrors from '../src/core/payload-errors.ts'
 import { PayloadGoneError, PayloadStoreError } from '../src/core/payload-errors.ts'
@@ -7,7 +9,6 @@ import * as errors from '../src/errors.ts'
 import {
   BatchAnswerInvalidError,
   BatchItemFailedError,
-  EventsTrimmedError,
   ExpiredEntryError,
   FunctionFailedError,
   HandlerTimeoutError,
@@ -22,9 +23,7 @@ import {
   RedisReplyError,
   RetryAfterError,
   UnavailableError,
-  UnreadableEventError,
   UnsupportedVersionError,
-  VersionConflictError,
 } from '../src/errors.ts'
 import * as janitorErrors from '../src/janitor/janitor-failed-error.ts'
 import { JanitorFailedError } from '../src/janitor/janitor-failed-error.ts'
@@ -260,7 +259,14 @@ describe('every error', () => {
   })
 
   test('has a code of its own, and every class of the module is among them', () => {
-    const all = { ...errors, ...invocationErrors, ...payloadErrors, ...janitorErrors, ...publishErrors }
+    const all = {
+      ...errors,
+      ...invocationErrors,
+      ...payloadErrors,
+      ...janitorErrors,
+      ...publishErrors,
+      ...aggregateErrors,
+    }
     const classes = Object.values(all).filter(isErrorClass)
     const made = rows.map(([, { error }]) => error.constructor)
 

@@ -1,5 +1,5 @@
+import type { AggregateName } from '../core/aggregate-errors.ts'
 import type { Field } from '../core/entry.ts'
-import type { AggregateName } from '../errors.ts'
 
 /** Which one of a stream; without an id the stream itself. */
 export type Aggregate = Omit<AggregateName, 'stream'>

@@ -1,3 +1,5 @@
+import type { AggregateName } from '../core/aggregate-errors.ts'
+import { EventsTrimmedError, UnreadableEventError } from '../core/aggregate-errors.ts'
 import type { Codec, DecodedEvent } from '../core/codec.ts'
 import { envelopeCodec } from '../core/codec.ts'
 import { codecError } from '../core/codec-error.ts'
@@ -9,15 +11,7 @@ import { PUBLISHER_NUMBER_OPTIONS } from '../core/rows.ts'
 import { isSupportedVersion, toCurrentEvent } from '../define/current-event.ts'
 import type { Event, EventDefinition, EventOf } from '../define/event.ts'
 import { assertEventDefinition } from '../define/event.ts'
-import type { AggregateName } from '../errors.ts'
-import {
-  EventsTrimmedError,
-  MalformedEntryError,
-  NoRouteError,
-  quotedValue,
-  UnreadableEventError,
-  UnsupportedVersionError,
-} from '../errors.ts'
+import { MalformedEntryError, NoRouteError, quotedValue, UnsupportedVersionError } from '../errors.ts'
 import type { Connection } from '../group/connection.ts'
 import { assertConnection } from '../group/connection.ts'
 import { createAggregateReader } from '../group/redis/read-aggregate.ts'

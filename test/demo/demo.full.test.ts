@@ -145,6 +145,16 @@ test('npm run demo -- webhooks adds up', { timeout: PATIENCE_MS }, async () => {
   expect(ran.stdout).toMatch(/\n\nEverything adds up\n$/)
 })
 
+test('npm run demo -- jobs adds up', { timeout: PATIENCE_MS }, async () => {
+  const ran = await runDemo(['jobs', '--seconds', '3'])
+
+  expect(ran).toMatchObject({ status: 0, stderr: '', leftFiles: [] })
+  const ended =
+    /^ok {2}jobs (\d+) += done (\d+) \+ failed (\d+) \+ canceled before they started \d+ \+ canceled later \d+$/m
+  for (const count of numbersOf(ran, ended)) expect(count).toBeGreaterThan(0)
+  expect(ran.stdout).toMatch(/\n\nEverything adds up\n$/)
+})
+
 test('npm run demo -- fan-out adds up in each group', { timeout: PATIENCE_MS }, async () => {
   const ran = await runDemo(['fan-out', '--seconds', '3'])
 

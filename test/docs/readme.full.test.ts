@@ -68,8 +68,8 @@ describe('README', () => {
 
   it('its table of errors names every class with its code', async () => {
     const files = [
-      'src/core/error-codes.ts',
       'src/errors.ts',
+      'src/core/aggregate-errors.ts',
       'src/core/payload-errors.ts',
       'src/run/invocation-errors.ts',
       'src/janitor/janitor-failed-error.ts',

@@ -54,6 +54,27 @@ const WORKS: Readonly<Record<string, (copied: Copied) => Promise<void>>> = {
     const read = () => invoke('accounts-dev-api', { queryStringParameters: { accountId: 'bert' } })
     await expect.poll(read, { timeout: 20_000 }).toMatchObject({ body: expect.stringContaining('"cents":"85"') })
   },
+  // a type that is configured while its poller listens
+  async jobs({ run, invoke }) {
+    const ask = (action: string, request = {}) => invoke('jobs-dev-api', { action, ...request })
+    await run.printed(/-janitor: /)
+    await ask('configure', { type: 'Slugify', input: { functionName: 'jobs-dev-job-slugify' } })
+    await ask('submit', { type: 'Slugify', input: 'Hello, World', jobId: 'slug' })
+    await ask('submit', { type: 'CountPrimes', input: { below: 10_000 }, jobId: 'primes', priority: 'high' })
+    await ask('submit', {
+      type: 'SendMail',
+      input: { to: 'ada@example.com', text: '' },
+      jobId: 'mail',
+      priority: 'low',
+    })
+    const read = (jobId: string) => () => ask('read', { jobId })
+    await expect.poll(read('slug'), SOON).toMatchObject({ state: 'done', result: { slug: 'hello-world' } })
+    await expect.poll(read('primes'), SOON).toMatchObject({ state: 'done', progress: 100, result: { primes: 1229 } })
+    // there is no mail service
+    await expect.poll(read('mail'), SOON).toMatchObject({ state: 'retrying' })
+    expect(await ask('cancel', { jobId: 'mail' })).toBe('canceled')
+    expect(await ask('report')).toEqual([])
+  },
   async monitoring({ redisUrl, run, invoke }) {
     const redis = connectIoredis(redisUrl)
     onTestFinished(() => redis.close())

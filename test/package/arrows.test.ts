@@ -13,12 +13,12 @@ const OUTSIDE: Readonly<Record<string, readonly string[]>> = {
   observe: [],
   calls: ['cli'],
   operate: ['cli'],
-  janitor: ['cli', 'deploy'],
+  janitor: ['cli', 'deploy', 's3'],
   deploy: [],
   local: ['cli'],
   cli: [],
   testing: [],
-  stores: [],
+  s3: [],
 }
 
 const ROOT = ['clock.ts', 'errors.ts', 'index.ts', 'report.ts']

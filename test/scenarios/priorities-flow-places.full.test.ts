@@ -25,13 +25,17 @@ const use = [
   rateLimit({ max: 100, perMs: 1_000 }),
 ]
 
-function aSet(name: string) {
+function aSet(name: string, policies = use) {
   const stream = prioritized(name, ['high', 'low'])
   const state = { fails: false }
   const handle = () => {
     if (state.fails) throw new Error('out')
   }
-  return { stream, state, consumers: defineConsumer({ stream, group: 'work', routes: [on(Job, handle)], use }) }
+  return {
+    stream,
+    state,
+    consumers: defineConsumer({ stream, group: 'work', routes: [on(Job, handle)], use: policies }),
+  }
 }
 
 test('the rights that accessOf() names are all that flow control of a set needs', async () => {
@@ -51,6 +55,20 @@ test('the rights that accessOf() names are all that flow control of a set needs'
   state.fails = false
   await closeBreakers(consumers, { redis })
   expect(await claimOnce(consumers, { redis: as('claimer') })).toMatchObject({ acked: 2 })
+})
+
+test.each(use)('and those of $name alone', async (policy) => {
+  const { server, raw, redis, connect } = await startScenario()
+  const { stream, consumers } = aSet('jobs', [policy])
+  const publisher = createPublisher({ stream, redis })
+  for (const priority of ['high', 'low', 'low']) await publisher.publish(Job, { id: 'a' }, { priority })
+  const [rules = ''] = Object.values(accessOf(consumers))
+  await raw.call('ACL', 'SETUSER', 'poller', '>secret', ...(rules.match(/\([^)]*\)|\S+/g) ?? []))
+
+  const polled = await poll(consumers, { redis: connect(server.url.replace('redis://', 'redis://poller:secret@')) })
+
+  expect(polled).toMatchObject({ acked: 3 })
+  expect(await raw.call('ACL', 'LOG')).toEqual([])
 })
 
 test('on a cluster limits, breakers and registries of a set lie where it does', { timeout: 60_000 }, async () => {

@@ -1,6 +1,6 @@
+import { VersionConflictError } from '../../core/aggregate-errors.ts'
 import { entryBytes } from '../../core/entry.ts'
 import { aggregateKey } from '../../core/keys.ts'
-import { VersionConflictError } from '../../errors.ts'
 import type { AggregatePage, ExpectingEntry } from '../aggregates.ts'
 import { MAX_AGGREGATE_BYTES, MAX_AGGREGATE_EVENTS } from '../aggregates.ts'
 import type { Aggregates } from '../connection.ts'

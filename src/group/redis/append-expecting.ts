@@ -1,6 +1,6 @@
 import { systemClock } from '../../clock.ts'
+import { VersionConflictError } from '../../core/aggregate-errors.ts'
 import { aggregateKey } from '../../core/keys.ts'
-import { VersionConflictError } from '../../errors.ts'
 import type { ExpectingEntry } from '../aggregates.ts'
 import type { Aggregates, Connection, StreamTrim } from '../connection.ts'
 import { askInOrder } from './ask-in-order.ts'

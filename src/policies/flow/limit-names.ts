@@ -7,11 +7,15 @@ import { spelled } from '../spelled.ts'
 
 /** What a limit needs: its own keys, and, since whoever reads takes what waits for its turn as well, what is set aside. */
 export function limitNeeds(keys: ConsumerKeys, own: string): PolicyKeyRights {
+  const besideGroup = keys.due.slice(0, -'due'.length)
+  // the script that is asked names it, whatever the policies: of a set it lies elsewhere
+  const breakers = keys.breakers.startsWith(besideGroup) ? [] : [{ key: keys.breakers, commands: ['hgetall'] }]
   return {
     keys: [
       { key: own, commands: ['hgetall', 'hset', 'hdel', 'pexpire'] },
       { key: keys.due, commands: ['zrangebyscore'] },
       { key: keys.waiting, commands: ['zrangebylex'] },
+      ...breakers,
     ],
   }
 }
