@@ -55,7 +55,7 @@ const LETTER_NAMES_BYTES = 160
 /** Assumed: an error's name, message and stack of some ten lines. */
 const ERROR_BYTES = 770
 
-/** What MEMORY USAGE counts too many of each pending entry: it takes a radix tree's nodes for some seven times as large as they are. */
+/** What MEMORY USAGE of Redis counts too many of each pending entry: it takes a radix tree's nodes for some seven times as large as they are. Valkey 9 does not. */
 const OVERCOUNTED_PENDING_BYTES = 980
 
 /** Bytes of one of each, for entries whose names and values have so many bytes. */
@@ -103,10 +103,17 @@ export function totalBytes(parts: MemoryParts): number {
  *
  * @param usageBytes Of the stream, its groups included.
  * @param pending Of all groups together.
+ * @param info What the server says of its version.
  * @returns `undefined` where pending entries make up most of it.
  */
-export function measuredEntryBytes(usageBytes: number, length: number, pending: number): number | undefined {
-  const bytes = usageBytes - pending * (PENDING_BYTES + OVERCOUNTED_PENDING_BYTES)
+export function measuredEntryBytes(
+  usageBytes: number,
+  length: number,
+  pending: number,
+  { valkey_version: valkey = '' }: { readonly valkey_version?: string },
+): number | undefined {
+  const isExact = Number.parseInt(valkey, 10) >= 9
+  const bytes = usageBytes - pending * (PENDING_BYTES + (isExact ? 0 : OVERCOUNTED_PENDING_BYTES))
   return length > 0 && bytes >= usageBytes / 2 ? bytes / length : undefined
 }
 

