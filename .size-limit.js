@@ -27,16 +27,17 @@ const FUNCTIONS = {
 
 /** To a poller over TCP. */
 const FEATURES = {
-  'definePolicy()': ["export { definePolicy } from 'millrace'", '21.6 KB'],
-  'idempotent()': ["export { idempotent } from 'millrace'", '26.9 KB'],
-  'circuitBreaker()': ["export { circuitBreaker } from 'millrace'", '52.5 KB'],
-  'rateLimit()': ["export { rateLimit } from 'millrace'", '53.3 KB'],
-  'concurrencyLimit()': ["export { concurrencyLimit } from 'millrace'", '53.4 KB'],
+  'definePolicy()': ["export { definePolicy } from 'millrace'", '21.8 KB'],
+  'idempotent()': ["export { idempotent } from 'millrace'", '27.2 KB'],
+  'circuitBreaker()': ["export { circuitBreaker } from 'millrace'", '56.5 KB'],
+  'rateLimit()': ["export { rateLimit } from 'millrace'", '57.4 KB'],
+  'concurrencyLimit()': ["export { concurrencyLimit } from 'millrace'", '57.4 KB'],
+  'orderedBy()': ["export { orderedBy } from 'millrace'", '62.5 KB'],
   'effects()': ["export { effects } from 'millrace'", '31 KB'],
   'filterPatterns()': ["export { filterPatterns } from 'millrace'", '5.4 KB'],
   'flatCodec()': ["export { flatCodec } from 'millrace'", '5.2 KB'],
   'claimCheck()': ["export { claimCheck } from 'millrace'", '3.5 KB'],
-  'prioritized()': ["export { prioritized } from 'millrace'", '5.1 KB'],
+  'prioritized()': ["export { prioritized } from 'millrace'", '5.2 KB'],
   's3Store()': ["export { s3Store } from 'millrace/s3'", '1.1 KB'],
   'onBatch()': ["export { onBatch } from 'millrace'", '2.9 KB'],
   'lambdaFunction(), with onBatch()': [
@@ -61,7 +62,7 @@ const FEATURES = {
 }
 
 const ENTRY_POINTS = {
-  millrace: '322 KB',
+  millrace: '366.5 KB',
   'millrace/ioredis': '74.2 KB',
   'millrace/upstash': '47 KB',
   'millrace/operate': '148.5 KB',

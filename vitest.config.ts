@@ -19,8 +19,8 @@ export default defineConfig({
     // a process for each file takes as long as most of these files
     isolate: !isNarrow,
     pool: 'forks',
-    // tests wait for servers and clocks more than they compute, so that two cores serve two files
-    maxWorkers: Math.max(2, availableParallelism() - 1),
+    // tests wait for servers and clocks more than they compute, so that two cores serve three files
+    maxWorkers: Math.max(3, availableParallelism() - 1),
     globalSetup: 'test/support/setup.ts',
     setupFiles: ['test/support/fresh.ts', 'test/support/balance.ts', 'test/support/seed.ts'],
     reporters: ['default', './test/support/summary-reporter.ts'],

@@ -47,6 +47,7 @@ test('the package exports these names', () => {
       "idempotent",
       "on",
       "onBatch",
+      "orderedBy",
       "poll",
       "prioritized",
       "promoteDelays",

@@ -5,9 +5,9 @@ import type { WebhookEvent } from '../events/webhooks.ts'
 import { isHeaderId } from '../events/webhooks.ts'
 import { webhooksTimeoutMs } from '../shared/env.ts'
 import { retryAfterMs, verdictOf, waitMs } from './outcomes.ts'
-import { forgetFailure, noteFailure } from './pause.ts'
+import { noteFailure } from './pause.ts'
 import { post } from './post.ts'
-import { ask, endpointOf, FAILURES, KEEP_SENT_MS, KEEP_STATS_MS, PAUSED, readKnown, sentOf, statsOf } from './table.ts'
+import { ask, endpointOf, FAILURES, KEEP_SENT_MS, KEEP_STATS_MS, readKnown, sentOf, statsOf } from './table.ts'
 
 /** Upper ends of the classes that latencies are counted in, in milliseconds. */
 export const LATENCIES = [100, 250, 500, 1_000, 2_500, 5_000, 10_000, 60_000, 600_000, 3_600_000, Infinity]
@@ -85,7 +85,6 @@ function noteDelivered(event: WebhookEvent, context: HandlerContext, sent: reado
   const noted = count(context, merchantId, status)
     .incrementField(statsOf(merchantId, Date.now()), `within:${within}`)
     .delete(sentOf(merchantId, event.eventId))
-  forgetFailure(merchantId)
-  // it works again
-  if (failures > 0) noted.deleteFields(FAILURES, merchantId).removeFromSortedSet(PAUSED, merchantId)
+  // it works again. What it asked for meanwhile, or another failure did, holds all the same: this request may be older
+  if (failures > 0) noted.deleteFields(FAILURES, merchantId)
 }

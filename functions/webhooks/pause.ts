@@ -61,8 +61,3 @@ export async function noteFailure(merchantId: string, askedMs: number | undefine
   // never shorter than what it asked for before
   await ask([['ZADD', PAUSED, 'GT', until, merchantId]])
 }
-
-/** An endpoint works: what this run noted of it is over. */
-export function forgetFailure(merchantId: string): void {
-  noted.delete(merchantId)
-}

@@ -25,6 +25,12 @@ export const LINE_IS_STALE_MS = 2_000
 /** A time of something past that is so far ahead says that the server's clock was set back: whoever waits by it stands in no line. */
 export const CLOCK_STEP_MS = 1_000
 
+/** For how long, at most, a turn is kept for those who stand before whoever asks, and are due, but do not ask. */
+export const KEPT_TURN_MS = 500
+
+/** Of how many entries that wait for a turn a rate limit knows the place of each; of those in the second half of so many, and behind, it takes neighbours together. */
+export const RUNS_PER_QUEUE = 128
+
 /** The longest that an entry waits for a place before it asks again. */
 export const LONGEST_LINE_MS = 300_000
 

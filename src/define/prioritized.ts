@@ -3,6 +3,7 @@ import { sharedStream, slotPrefix, withGatesOfSet } from '../core/keys.ts'
 import { assertKnownOptions, assertNumber, assertObject, assertText, wrongUseError } from '../core/options.ts'
 import { CONSUMER_NUMBER_OPTIONS } from '../core/rows.ts'
 import { quotedValue } from '../errors.ts'
+import type { PolicyDefinition } from './policy.ts'
 import { SharedPlaces } from './shared-places.ts'
 import type { StreamSet } from './stream-set.ts'
 
@@ -57,6 +58,10 @@ export function prioritized<const Priority extends string>(
       throw wrongUseError(action, `priority must be one of ${listed(own)}, got ${got}`, RangeError)
     },
     consumers(options, define) {
+      // a key's events would be in several streams
+      const { use = [] } = options as { readonly use?: readonly Partial<PolicyDefinition>[] }
+      if (use.some(({ kind }) => kind === 'order'))
+        throw wrongUseError(`define the consumers of ${quotedValue(name)}`, 'orderedBy is for a consumer of one stream')
       const { startAt = '0', maxBytes = CONSUMER_NUMBER_OPTIONS.maxBytes.default } = options
       if (startAt !== '0' && startAt !== '$')
         throw wrongUseError(

@@ -16,7 +16,12 @@ const FUNCTIONS = ['wrap', 'guard', 'assertFits', 'needs', 'begin'] as const
 const ENGINE: PolicyEngine = {
   together: combineConsumerPolicies,
   atWork: (parts, time, fail) => new RunPolicies(parts, time, fail),
-  joinCalls: joinScriptCalls,
+  open: (redis, consumer, remainingMs) =>
+    consumer.policies.reduce(
+      (group, { policy }) =>
+        (policy[POLICY_MACHINERY] as PolicyEngine | undefined)?.groupOf?.(group, consumer) ?? group,
+      redis.group({ ...consumer, joinCalls: joinScriptCalls }, remainingMs),
+    ),
 }
 
 /**
@@ -26,6 +31,11 @@ const ENGINE: PolicyEngine = {
  * @throws {TypeError} No name, a hook that there is not, or one that is no function that answers at once.
  */
 export function definePolicy(definition: PolicyDefinition): Policy {
+  return definePolicyWith(definition, {})
+}
+
+/** The same, for a policy of this package that changes the group of its consumer. */
+export function definePolicyWith(definition: PolicyDefinition, own: Pick<PolicyEngine, 'groupOf'>): Policy {
   checkDefinition(definition)
   const hooks = HOOKS.flatMap((hook) => {
     const value = definition[hook]
@@ -33,7 +43,7 @@ export function definePolicy(definition: PolicyDefinition): Policy {
   })
   const policy = Object.fromEntries(hooks)
   // not to be seen by those who copy it: what they make of it was not checked
-  Object.defineProperty(policy, POLICY_MACHINERY, { value: ENGINE })
+  Object.defineProperty(policy, POLICY_MACHINERY, { value: { ...ENGINE, ...own } })
   return Object.freeze(policy) as unknown as DefinedPolicy
 }
 

@@ -59,6 +59,7 @@ export class HeldJobs implements JobsOfPolicies {
 
   take(now: number): Job | undefined {
     for (const job of this.#held) {
+      if (hasOutcome(job)) continue // decided when one before it was released
       const mayStart = job.run.time.mayStart(now, job.neededMs)
       if (mayStart && this.#isHeld(job)) continue
       this.letGo(job)

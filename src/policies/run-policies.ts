@@ -17,6 +17,7 @@ import type {
   CommandsAlongRequest,
   FailedCall,
   GateOfRun,
+  OrderOfRun,
   PoliciesOfRun,
   PolicyRunInside,
   PolledConditions,
@@ -55,6 +56,7 @@ export class RunPolicies implements PoliciesOfRun {
   readonly #fail: (error: Error) => void
   readonly #all: readonly PolicyAtWork[]
   readonly #gate: GateOfRun | undefined
+  readonly #order: OrderOfRun | undefined
 
   constructor(parts: RunParts, time: RunTime, fail: (error: Error) => void) {
     const { consumer } = parts
@@ -73,6 +75,7 @@ export class RunPolicies implements PoliciesOfRun {
       return guard ? [{ key: guard.key, holds: guard.holds === 'all' ? 'all' : 'values' } as const] : []
     })
     this.#gate = inside.gate
+    this.#order = inside.order
     this.holds = this.#gate !== undefined || this.#has('holds')
     this.inspects = this.#has('inspect')
     this.follows = this.holds || this.#has('ended')
@@ -85,11 +88,11 @@ export class RunPolicies implements PoliciesOfRun {
   }
 
   dueOf(run: Run, pool: CallPool): DueBesideReads {
-    return new DueByPolicies(run, pool, this, this.#gate?.setsAsideForTurns === true)
+    return new DueByPolicies(run, pool, this, this.#gate?.setsAsideForTurns === true || this.#order !== undefined)
   }
 
   get conditions(): PolledConditions | undefined {
-    return this.#gate?.conditions
+    return this.#order ? this.#order.conditionsWith(this.#gate?.conditions) : this.#gate?.conditions
   }
 
   get takeScripts(): TakeScripts | undefined {
@@ -144,6 +147,7 @@ export class RunPolicies implements PoliciesOfRun {
     if (!job || !this.#admits) return
     const { group } = job.run.parts
     await letPoliciesDecide(job.run, jobs, async (ready) => {
+      this.#order?.register(jobs)
       const decisions = await decideAbout(this.#all, this.#keys, ready, (commands) => group.ask(commands))
       this.#hearOf(decisions, ready)
       return decisions

@@ -70,10 +70,9 @@ export async function runConsumer(
     remainingMs,
     handlerTimeoutMs: routeBounds.longestTimeoutMs,
   })
-  const joinCalls = findPolicyEngine(consumer)?.joinCalls
-  const address = joinCalls ? { ...consumer, joinCalls } : consumer
+  const engine = findPolicyEngine(consumer)
   const remaining = () => budget.deadline - clock.monotonic() - ANSWER_MARGIN_MS
-  const group = redis.group(address, remaining)
+  const group = engine ? engine.open(redis, consumer, remaining) : redis.group(consumer, remaining)
   // a poller reads what it promoted itself
   const request = { redis, stream, remainingMs: remaining, ownGroup: kind.action === 'poll' ? name : undefined }
   const promote = delays && (() => delays.promote(request))

@@ -3,7 +3,8 @@ import type { Consumer } from '../define/consumer.ts'
 import type { PolicyCommand, PolicyMachinery, PolicyReply } from '../define/policy.ts'
 import { POLICY_MACHINERY } from '../define/policy.ts'
 import type { Route } from '../define/route.ts'
-import type { SettleWithCommands, StartGuardKey, TakeDueRequest, TakeScripts } from '../group/group.ts'
+import type { Connection } from '../group/connection.ts'
+import type { Group, StartGuardKey, TakeDueRequest, TakeScripts } from '../group/group.ts'
 import type { CheckedPolicyDecision, DecidableJob } from './checked-policy-decision.ts'
 import type { RunParts } from './parts.ts'
 import type { RunTime } from './time.ts'
@@ -12,8 +13,10 @@ import type { RunTime } from './time.ts'
 export interface PolicyEngine extends PolicyMachinery {
   /** All policies of a consumer in one run. @param fail Ends the run with that error: a hook threw, or one could not begin. */
   atWork(parts: RunParts, time: RunTime, fail: (error: Error) => void): PoliciesOfRun
-  /** Settles acknowledgements with what joins them. */
-  readonly joinCalls: SettleWithCommands
+  /** The group of a consumer, as its policies need it. */
+  open(redis: Connection, consumer: Consumer, remainingMs: () => number): Group
+  /** What a policy makes of the group of its consumer. Left out: nothing. */
+  readonly groupOf?: (group: Group, consumer: Consumer) => Group
 }
 
 /** The engine of a consumer's first policy, which serves all of them; `undefined` where none does more than wrap. */
@@ -30,6 +33,16 @@ export interface PolicyRunInside {
   readonly fail: (error: Error) => void
   /** Made by the first policy that needs it. */
   gate?: GateOfRun
+  /** Who keeps the order of keys. */
+  order?: OrderOfRun
+}
+
+/** Who keeps the order of keys in a run. */
+export interface OrderOfRun {
+  /** Takes note of what was read, decoded, before anybody decides about it. */
+  register(jobs: readonly DecidableJob[]): void
+  /** The conditions of other policies; one more holds when what follows in a lane may be due. */
+  conditionsWith(others: PolledConditions | undefined): PolledConditions
 }
 
 /** How many entries come back that wait for a condition, from which id on; from the start, once there are none behind it. */

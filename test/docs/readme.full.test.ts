@@ -89,12 +89,7 @@ describe('README', () => {
     const [promises, explained] = [await guarantees('README.md'), await guarantees('docs/guarantees.md')]
 
     expect(promises).toEqual(explained.map((row) => row.slice(0, 2)))
-    expect(promises.map(([number]) => Number(number))).toEqual([
-      ...Array.from({ length: 18 }, (_, n) => n + 1),
-      20,
-      21,
-      22,
-    ])
+    expect(promises.map(([number]) => Number(number))).toEqual(Array.from({ length: 22 }, (_, n) => n + 1))
   })
 
   it('docs/guarantees.md names a test for every promise, by a title that exists', async () => {

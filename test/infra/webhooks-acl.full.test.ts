@@ -19,7 +19,7 @@ const OF_HANDLER: Readonly<Record<string, string>> = {
   '{webhooks}:endpoint:*': 'type hmget hset',
   '{webhooks}:stats:*': 'type hincrby pexpire',
   '{webhooks}:sent:*': 'type set del',
-  '{webhooks}:paused': 'type zadd zrem',
+  '{webhooks}:paused': 'zadd',
   '{webhooks}:failures': 'type hincrby hdel',
 }
 

@@ -88,9 +88,17 @@ describeEverywhere('circuitBreaker(), at its edges', (start) => {
     expect(Number(fields[2])).toBeGreaterThan(Date.now() + HOUR_MS / 2)
   })
 
-  it('counts what `when` does not say at once, whatever becomes of it', async () => {
+  it.each([
+    ['does not say at once', () => Promise.reject(new Error('late'))],
+    [
+      'throws about',
+      () => {
+        throw undefined
+      },
+    ],
+  ])('counts what `when` %s, whatever becomes of it', async (_, answer) => {
     const world = await start()
-    const when = (() => Promise.reject(new Error('late'))) as unknown as () => boolean
+    const when = answer as unknown as () => boolean
     const consumer = billing(
       () => {
         throw new Error('out')

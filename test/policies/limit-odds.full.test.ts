@@ -115,6 +115,34 @@ describeEverywhere('rateLimit()', (start) => {
     expect(calls).toEqual(['p1'])
   })
 
+  it('keeps the order of each name, however odd', async () => {
+    const world = await start()
+    const names = [
+      '__proto__',
+      'constructor',
+      ' ',
+      'a b',
+      'queue',
+      '@x:1',
+      '%2F',
+      '\n',
+      '{x}',
+      '🎉'.repeat(256),
+      'x'.repeat(1_024),
+    ]
+    const calls = names.map((): string[] => [])
+    const consumer = billing(({ payload }) => calls[Number(payload.key)]?.push(payload.id), {
+      use: [rateLimit({ max: 1, perMs: 250, by: ({ payload }) => names[Number((payload as { key: string }).key)] })],
+    })
+    const rounds = ['p1', 'p2', 'p3', 's4']
+    await world.publish(...rounds.flatMap((id) => names.map((_, n) => `${id}/${n}`)))
+
+    const report = await world.poll(consumer)
+
+    expect(calls).toEqual(names.map(() => rounds))
+    expect(report).toMatchObject({ acked: 44, retried: 0, deadLettered: 0 })
+  })
+
   it('comes through a clock of the server that was set back', async () => {
     const world = await start()
     const calls: string[] = []

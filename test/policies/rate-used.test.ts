@@ -57,3 +57,35 @@ it.each(CASES)('rateLimit() uses 0.95 of $max per $perMs ms, and never more, wit
   expect(mostWithin(times, perMs)).toBeLessThanOrEqual(max)
   expect(times.length).toBeGreaterThanOrEqual(0.95 * max * windows)
 })
+
+it.each([1, 3])('of two limits both are used, though one key has most, with %i listening', async (pollers) => {
+  const clock = createVirtualClock()
+  const redis = connectMemory({ clock })
+  const started: string[] = []
+  const consumer = defineConsumer({
+    stream: 'orders',
+    group: 'billing',
+    mode: 'listen',
+    routes: [on(Paid, ({ payload }) => void started.push(payload.key ?? ''))],
+    use: [
+      rateLimit({ max: 1, perMs: 1_000, by: ({ payload }) => (payload as { key: string }).key }),
+      rateLimit({ max: 5, perMs: 1_000 }),
+    ],
+  })
+  const publisher = createPublisher({ stream: 'orders', redis })
+  for (let n = 0; n < 400; n++) {
+    await publisher.publish(Paid, { id: String(n), key: n % 2 === 0 ? `key ${n}` : 'one' })
+    if (n % 50 === 0) await clock.advance(1)
+  }
+  const stop = new AbortController()
+  const options = { redis, clock, signal: stop.signal, remainingMs: 100_000 }
+
+  const runs = Array.from({ length: pollers }, () => poll(consumer, options))
+  await clock.advance(40_000)
+  stop.abort()
+  await clock.advance(2_000)
+  await Promise.all(runs)
+
+  expect(started.length).toBeGreaterThanOrEqual(0.95 * 5 * 40)
+  expect(started.filter((key) => key === 'one').length).toBeGreaterThanOrEqual(0.9 * 40)
+})

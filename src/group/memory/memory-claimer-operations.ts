@@ -95,6 +95,7 @@ export class MemoryClaimerOperations implements ClaimerOperations {
     const till = request.till ?? Math.floor(this.#calls.now)
     const nothing = { ...settled, till, started: [], handed: [], lost: 0, isMore: false }
     this.#taken = []
+    this.#calls.taking()
     if (!this.#calls.isLeased(slot)) return { ...nothing, left: { conditions: [] }, leaseLost: true }
     const group = this.#calls.find()
     if (!group) return { ...nothing, left: { conditions: [] } }
@@ -242,7 +243,7 @@ export class MemoryClaimerOperations implements ClaimerOperations {
     minIdleMs: number,
     room: number,
   ): { claimed: ClaimedEntry[]; lost: number; after: string } {
-    const claimed: ClaimedEntry[] = []
+    const claimed: ClaimedEntry[] = this.#calls.takeSuspects(group, room)
     let lost = 0
     const all = group.ids.map((id) => ({ id, from: { owner: (group.pending.get(id) as StoredPendingEntry).owner } }))
     const ahead = all
@@ -251,14 +252,14 @@ export class MemoryClaimerOperations implements ClaimerOperations {
     for (const entry of ahead) {
       const { owner, deliveredAt, deliveryCount } = group.pending.get(entry.id) as StoredPendingEntry
       const idleMs = this.#calls.now - deliveredAt
-      if (idleMs < minIdleMs) continue
+      if (idleMs < minIdleMs || !this.#calls.mayClaim(owner, entry.id)) continue
       if (this.#calls.isDoubted({ owner, deliveredAt, deliveryCount }))
         this.#calls.setAside(group, entry.id, { deliveryCount: 0, delayMs: 0, condition: undefined })
       else if (!this.#calls.stream.get(entry.id)) {
         this.#calls.drop(group, entry.id)
         lost++
       } else claimed.push({ id: entry.id, deliveryCount, from: { owner, idleMs } })
-      if (claimed.length === room) return { claimed, lost, after: formatLapCursor(entry) }
+      if (claimed.length >= room) return { claimed, lost, after: formatLapCursor(entry) }
     }
     return { claimed, lost, after: '0-0' }
   }

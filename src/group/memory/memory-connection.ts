@@ -8,10 +8,15 @@ import { listPolicyKeyNeeds } from '../../define/policy-needs.ts'
 import { quotedValue } from '../../errors.ts'
 import type { Connection } from '../connection.ts'
 import type { HeldEntry } from '../delivery.ts'
+import type { Ordering } from '../ordering.ts'
+import { laneKeys } from '../ordering.ts'
 import { memoryAggregates } from './memory-aggregates.ts'
 import { appenderTo } from './memory-appending.ts'
 import { MemoryGroup } from './memory-group.ts'
+import { MemoryGroupBase } from './memory-group-base.ts'
 import { memoryKeeping } from './memory-keeping.ts'
+import { MemoryOrderedBase } from './memory-ordered-base.ts'
+import { MemoryOrderedGroup } from './memory-ordered-group.ts'
 import { MemoryPausing } from './memory-pausing.ts'
 import { MemoryServer } from './memory-server.ts'
 import { copyOf } from './memory-value-kinds.ts'
@@ -80,7 +85,7 @@ export function createMemoryConnection(server: MemoryServer): MemoryConnection {
       const { keys } = consumer as Consumer
       for (const { policy, key, commands } of listPolicyKeyNeeds(consumer as Consumer)) {
         // what lies beside the group is for scripts, which memory has in its own words
-        if (isKeyOfConsumer(keys, key)) continue
+        if (isKeyOfConsumer(keys, key) || Object.values(laneKeys(keys)).includes(key)) continue
         const unknown = commands.find((command) => !isMemoryCommand(command))
         if (unknown !== undefined)
           throw wrongUseError(
@@ -89,7 +94,11 @@ export function createMemoryConnection(server: MemoryServer): MemoryConnection {
           )
       }
     },
-    group: (address) => new MemoryGroup(address, server, lived),
+    group: (address) =>
+      Object.assign(new MemoryGroup(new MemoryGroupBase(address, server, lived)), {
+        inOrder: (ordering: Ordering) =>
+          new MemoryOrderedGroup(new MemoryOrderedBase(address, server, lived, ordering)),
+      }),
     append: appenderTo(server),
     aggregates: memoryAggregates(server),
     pausing: new MemoryPausing(server),

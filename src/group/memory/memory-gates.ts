@@ -190,17 +190,19 @@ class MemoryGates {
   #pass({ id, holder, isKnown, eventType, places, rates }: Asking): string {
     const now = this.#now
     const breaker = this.#byBreaker(eventType, id)
-    if (breaker.refusal !== undefined) return breaker.refusal
-    const refusal = this.#byPlaces(places, holder, isKnown)
-    if (refusal !== undefined) return refusal
+    const refusal = breaker.refusal ?? this.#byPlaces(places, holder, isKnown)
+    if (refusal !== undefined) {
+      if (isKnown) for (const rate of rates) this.#limits.leave(rate, id)
+      return refusal
+    }
     if (this.#most < 1 && rates.length === 0) return GATE_ANSWERS.none
-    const asked = rates.map((rate) => this.#limits.asked(rate))
-    const turn = Math.max(now, ...asked.map(({ from }) => from))
     const furthest = now + (breaker.isProbe || places.length > 0 ? 0 : this.#ahead)
-    const again = this.#byTurns(asked, turn, furthest, id, isKnown)
+    const asked = rates.map((rate) => this.#limits.asked(rate, id, furthest))
+    const turn = Math.max(now, ...asked.map(({ from }) => from))
+    const again = this.#byTurns(asked, turn, id, isKnown)
     if (again !== undefined) return GATE_ANSWERS.turn + num(again)
     this.#most--
-    for (const rate of asked) this.#limits.takeTurn(rate, turn, isKnown)
+    for (const rate of asked) this.#limits.takeTurn(rate, turn, id, isKnown)
     for (const { key } of places) this.#limits.hold(key, holder, this.#ends)
     if (!breaker.isProbe) return GATE_ANSWERS.pass + num(turn)
     this.#run('HSET', this.#breakers, `probe ${eventType}`, id, `held ${eventType}`, num(this.#ends))
@@ -228,19 +230,20 @@ class MemoryGates {
   }
 
   /** @returns When it asks again if it has no turn. */
-  #byTurns(
-    asked: readonly AskedRate[],
-    turn: number,
-    furthest: number,
-    id: string,
-    isKnown: boolean,
-  ): number | undefined {
+  #byTurns(asked: readonly AskedRate[], turn: number, id: string, isKnown: boolean): number | undefined {
     const hasRoom = this.#most >= 1
-    const behind = asked.filter(({ from, limit }) => from > furthest || this.#limits.isBehind(limit, id, isKnown))
+    const behind = asked.filter(({ isBehind }) => isBehind)
     // a turn that one limit has later would have others go by
     const isWaste = asked.some(({ limit, apart }) => turn > Math.max(this.#now, limit.free) + apart / 4)
     if (asked.length === 0 || (hasRoom && behind.length === 0 && !isWaste)) return undefined
     const refusing = behind.length > 0 ? behind : asked.filter(({ from }) => from === turn)
-    return Math.max(...refusing.map((rate) => this.#limits.standForTurn(rate, id, isKnown, hasRoom)))
+    const times = refusing.map((rate) => this.#limits.comesAt(rate, id, hasRoom))
+    const again = Math.max(...times)
+    // of several it stands for the one that it waits for longest
+    const stands = refusing[times.indexOf(again)]
+    if (!stands) return undefined
+    this.#limits.standForTurn(stands, again, id, isKnown, hasRoom)
+    if (isKnown) for (const rate of asked) if (rate !== stands) rate.limit.queue.leave(id, rate.limit.gap ?? 0)
+    return again
   }
 }

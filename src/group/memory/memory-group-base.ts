@@ -3,7 +3,7 @@ import { compareEntryIds } from '../../core/entry.ts'
 import { PARKED_CONSUMER } from '../../core/keys.ts'
 import { isInEffect, parsePauses, WHOLE_GROUP } from '../../core/pauses.ts'
 import { slotConsumerNames } from '../consumer-names.ts'
-import type { HeldEntry } from '../delivery.ts'
+import type { ClaimedEntry, HeldEntry } from '../delivery.ts'
 import type {
   GroupAddress,
   GroupMeasurement,
@@ -114,6 +114,29 @@ export class MemoryGroupBase {
 
   find(): MemoryConsumerGroup | undefined {
     return this.server.streams.get(this.address.stream)?.groups.get(this.address.group)
+  }
+
+  /** Acknowledgements are refused behind the fence, too. */
+  get fencesAcks(): boolean {
+    return false
+  }
+
+  /** Whether what is set aside may start; what may not has another place by then. */
+  mayTake(_group: MemoryConsumerGroup, _id: string): boolean {
+    return true
+  }
+
+  /** What is due is taken now. */
+  taking(): void {}
+
+  /** Whether what is idle under a name may be claimed. */
+  mayClaim(_owner: string, _id: string): boolean {
+    return true
+  }
+
+  /** What a page claims before it inspects who holds what. */
+  takeSuspects(_group: MemoryConsumerGroup, _room: number): ClaimedEntry[] {
+    return []
   }
 
   isLeased({ consumerName, token }: Slot): boolean {

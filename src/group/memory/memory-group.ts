@@ -6,7 +6,6 @@ import type {
   ClaimerOperations,
   EntryWaiter,
   Group,
-  GroupAddress,
   GroupMeasurement,
   HandBack,
   IdleRenewalResult,
@@ -25,9 +24,9 @@ import { PENDING_LIMIT_FLAG_MS } from '../redis/scripts/read-unless-pending-limi
 import { MemoryClaimerOperations } from './memory-claimer-operations.ts'
 import { MemoryEntryWaiter } from './memory-entry-waiter.ts'
 import { passGatesInMemory } from './memory-gates.ts'
-import { MemoryGroupBase } from './memory-group-base.ts'
+import type { MemoryGroupBase } from './memory-group-base.ts'
 import { holdMarkersInMemory, isScriptQuestion } from './memory-holding.ts'
-import type { MemoryServer, StoredPendingEntry } from './memory-server.ts'
+import type { StoredPendingEntry } from './memory-server.ts'
 import { settleInMemory } from './memory-settling.ts'
 
 /** The group port in memory. Each method does at once what the command or script of the same name does on a server. */
@@ -35,8 +34,8 @@ export class MemoryGroup implements Group {
   readonly claims: ClaimerOperations
   readonly #calls: MemoryGroupBase
 
-  constructor(address: GroupAddress, server: MemoryServer, lived: Set<string>) {
-    this.#calls = new MemoryGroupBase(address, server, lived)
+  constructor(calls: MemoryGroupBase) {
+    this.#calls = calls
     this.claims = new MemoryClaimerOperations(this.#calls)
   }
 

@@ -1,29 +1,33 @@
-import { CLOCK_STEP_MS, LINE_IS_STALE_MS, LONGEST_LINE_MS, LONGEST_TURN_MS, UNKNOWN_HOLD_MS } from '../../core/gates.ts'
+import {
+  CLOCK_STEP_MS,
+  KEPT_TURN_MS,
+  LINE_IS_STALE_MS,
+  LONGEST_LINE_MS,
+  LONGEST_TURN_MS,
+  UNKNOWN_HOLD_MS,
+} from '../../core/gates.ts'
 import type { JoinedCommand } from '../../core/outcome.ts'
 import type { PlainReply } from '../../core/plain-reply.ts'
+import { TurnQueue } from './turn-queue.ts'
 
 /** A concurrency limit, or a rate limit, as its key has it. */
 export interface Limit {
   readonly key: string
   readonly holders: Set<string>
-  /** When the last of those asks again that wait, and of those among them that were set aside. */
+  /** When the last of those asks again that wait. */
   line: number
-  back: number
   used: number
   free: number
   late: number
   peak: number
   since: number
-  /** The last entry, as a number, that stands in line up to `back`. */
-  mark: number
-  /** How many stand in line that have not had their turn, as far as is known. */
-  waits: number
   /** When somebody asked last, and when first after a time in which nobody did. */
   asked: number
   woke: number
+  queue: TurnQueue
   avg: number | undefined
   gap: number | undefined
-  /** When the last of those asks again that were in line already, of this call. */
+  /** When the last one asks again, of this call. */
   soon: number
   ends: number
   per: number
@@ -44,9 +48,13 @@ export interface AskedRate {
   readonly limit: Limit
   readonly apart: number
   readonly from: number
+  /** How many stand before the entry that asks, and how many of them are due by its turn; whether they have it first, or it has none. */
+  before: number
+  due: number
+  isBehind: boolean
 }
 
-const NUMBERS = ['line', 'back', 'used', 'free', 'late', 'peak', 'since', 'mark', 'waits', 'asked', 'woke'] as const
+const NUMBERS = ['line', 'used', 'free', 'late', 'peak', 'since', 'asked', 'woke'] as const
 
 /** Limits of one call of the script that passes gates, each read once and written at its end. */
 export class MemoryLimits {
@@ -74,25 +82,30 @@ export class MemoryLimits {
     const numbers = new Map<string, number>()
     const holders = new Set<string>()
     let ends = 0
+    let queue = ''
     for (let at = 0; at < flat.length; at += 2) {
       const [name, value] = [flat[at] as string, Number(flat[at + 1])]
-      if (!name.startsWith('@')) numbers.set(name, value)
+      if (name === 'queue') queue = flat[at + 1] as string
+      else if (!name.startsWith('@')) numbers.set(name, value)
       else if (value <= this.#now) this.#run('HDEL', key, name)
       else {
         holders.add(name)
         ends = Math.max(ends, value)
       }
     }
-    if ((numbers.get('used') ?? 0) > this.#now + CLOCK_STEP_MS)
-      for (const name of ['line', 'back', 'waits', 'asked']) numbers.delete(name)
+    if ((numbers.get('used') ?? 0) > this.#now + CLOCK_STEP_MS) {
+      for (const name of ['line', 'asked']) numbers.delete(name)
+      queue = ''
+    }
     const read = Object.fromEntries(NUMBERS.map((name) => [name, numbers.get(name) ?? 0]))
     const [avg, gap] = [numbers.get('avg'), numbers.get('gap')]
-    const ofCall = { soon: 0, ends, per: 0, hasChanged: false }
+    const ofCall = { queue: new TurnQueue(queue), soon: 0, ends, per: 0, hasChanged: false }
     return { key, holders, avg, gap, ...(read as Record<(typeof NUMBERS)[number], number>), ...ofCall }
   }
 
-  hasLine({ line, back, used, free }: Limit): boolean {
-    return Math.max(line, back) > this.#now && Math.max(used, free) > this.#now - LINE_IS_STALE_MS
+  /** Others wait in line, and get their place. */
+  hasLine({ line, used }: Limit): boolean {
+    return line > this.#now && used > this.#now - LINE_IS_STALE_MS
   }
 
   left(key: string, holder: string, heldMs: number): void {
@@ -120,7 +133,7 @@ export class MemoryLimits {
   }
 
   /** What a rate limit is by now. */
-  asked(rate: Rate): AskedRate {
+  asked(rate: Rate, id: string, furthest: number): AskedRate {
     const limit = this.of(rate.key)
     const now = this.#now
     const gap = rate.per / rate.max
@@ -129,46 +142,51 @@ export class MemoryLimits {
     limit.peak = Math.max(limit.peak, rate.late)
     const apart = (rate.per + Math.max(limit.late, limit.peak) + rate.slack) / rate.max
     if (limit.gap !== undefined && Math.abs(limit.gap - gap) > 0.001)
-      Object.assign(limit, { free: limit.free - limit.gap + apart, line: 0, back: 0 })
+      Object.assign(limit, { free: limit.free - limit.gap + apart, line: 0 })
     // nobody is given a turn later than that: the server's clock was set back
     if (limit.free > now + this.#ahead + rate.slack + 2 * apart) limit.free = now + apart
     Object.assign(limit, { per: rate.per, gap })
     if (now - limit.asked > LINE_IS_STALE_MS) limit.woke = now
-    // turns that nobody took although somebody asked: who stood in line is gone
-    if (Math.max(limit.woke, limit.free) < now - LINE_IS_STALE_MS) limit.waits = 0
     Object.assign(limit, { asked: now, hasChanged: true })
-    return { limit, apart, from: Math.max(now, limit.free - rate.slack) }
+    const from = Math.max(now, limit.free - rate.slack)
+    const asked = { limit, apart, from, before: limit.queue.before(id), due: 0, isBehind: from > furthest }
+    asked.due = limit.queue.dueBefore(id, dueBy(asked))
+    asked.isBehind ||= asked.due > 0 && now < passedAt(asked)
+    return asked
   }
 
-  /** Others that came before it have their turn first. */
-  isBehind(limit: Limit, id: string, isKnown: boolean): boolean {
-    if (!isKnown) return limit.waits > 0 || this.hasLine(limit)
-    return limit.back > this.#now && this.hasLine(limit) && orderOf(id) > limit.mark
-  }
-
-  /** @returns When it asks for its turn again. */
-  standForTurn({ limit, apart, from }: AskedRate, id: string, isKnown: boolean, hasRoom: boolean): number {
+  /** When it asks for its turn again. */
+  comesAt({ limit, apart, from, before, due, isBehind }: AskedRate, id: string, hasRoom: boolean): number {
     const now = this.#now
-    const earliest = hasRoom ? from : from + apart
-    const soon = Math.max(limit.soon + apart, earliest)
-    if (isKnown && soon - now <= this.#ahead && !this.isBehind(limit, id, true)) {
-      limit.soon = soon
-      return soon
-    }
-    if (limit.line <= now) limit.used = now
-    let last = isKnown ? limit.back : Math.max(limit.line, limit.back)
-    // those whose turn passed while nobody asked come first, if they are still there
-    if (!isKnown && last <= now) last = now + Math.min(limit.waits * apart, LINE_IS_STALE_MS)
-    const at = Math.min(Math.max(last > now ? last + apart : 0, earliest), now + LONGEST_TURN_MS)
-    Object.assign(limit, { [isKnown ? 'back' : 'line']: at, hasChanged: true })
-    if (isKnown) limit.mark = Math.max(limit.mark, orderOf(id))
-    else limit.waits++
-    return at
+    const isTurn = isBehind && due > 0 && from <= now
+    const at = isTurn
+      ? Math.max(now, passedAt({ limit, apart, due }))
+      : from + Math.max(before, hasRoom ? 0 : 1) * apart
+    // of those that are taken together, each comes after the one that asked before
+    const latest = limit.queue.latestBeside(id) ?? 0
+    const after = latest > now ? latest + apart : 0
+    return Math.min(Math.max(at, after, limit.soon + apart), now + LONGEST_TURN_MS)
   }
 
-  takeTurn({ limit, apart }: AskedRate, turn: number, isKnown: boolean): void {
-    if (isKnown) limit.waits = Math.max(0, limit.waits - 1)
+  standForTurn({ limit, isBehind }: AskedRate, at: number, id: string, isKnown: boolean, hasRoom: boolean): void {
+    // what there is no room for keeps nobody waiting, as long as it asks
+    limit.queue.join(id, isKnown, hasRoom || isBehind ? at : at + LINE_IS_STALE_MS, this.#now)
+    Object.assign(limit, { soon: at, line: Math.max(limit.line, at), hasChanged: true })
+  }
+
+  /** What waits for something else keeps nobody waiting for a turn. */
+  leave({ key, per }: Rate, id: string): void {
+    const limit = this.of(key)
+    limit.per = per
+    if (limit.queue.leave(id, limit.gap ?? 0)) limit.hasChanged = true
+  }
+
+  takeTurn(asked: AskedRate, turn: number, id: string, isKnown: boolean): void {
+    const { limit, apart } = asked
     Object.assign(limit, { free: Math.max(limit.free, turn) + apart, used: this.#now, hasChanged: true })
+    if (isKnown) limit.queue.leave(id, limit.gap ?? 0)
+    // whose turn has passed: where it is still there, it comes back before the others
+    if (asked.due > 0) limit.queue.dropDue(id, dueBy(asked))
   }
 
   save(): void {
@@ -176,21 +194,26 @@ export class MemoryLimits {
   }
 
   #save(limit: Limit): void {
-    const { key, line, back, used, free, late, peak, since, mark, waits, asked, woke, avg, gap, ends, per } = limit
-    const ofRate = gap === undefined ? {} : { back, free, late, peak, since, gap, mark, waits, asked, woke }
+    const { key, line, used, free, late, peak, since, asked, woke, queue, avg, gap, ends, per } = limit
+    const ofRate = gap === undefined ? {} : { free, late, peak, since, gap, asked, woke }
     const numbers = Object.entries({ line, used, ...ofRate, ...(avg !== undefined && { avg }) })
-    this.#run('HSET', key, ...numbers.flatMap(([name, value]) => [name, num(value)]))
+    const waiting = gap === undefined ? [] : ['queue', queue.toString()]
+    this.#run('HSET', key, ...numbers.flatMap(([name, value]) => [name, num(value)]), ...waiting)
     // who comes back after a time in which nobody ran finds who came before
-    const longer = gap !== undefined && waits > 0 ? LONGEST_TURN_MS : 0
-    const lastsMs = Math.max(line, back, free, ends) - this.#now + Math.max(per, LINE_IS_STALE_MS) + longer
+    const longer = queue.isEmpty ? 0 : LONGEST_TURN_MS
+    const lastsMs = Math.max(line, free, ends) - this.#now + Math.max(per, LINE_IS_STALE_MS) + longer
     this.#run('PEXPIRE', key, Math.ceil(lastsMs))
   }
 }
 
-/** An entry id as a number, by which those that come back stand in order. */
-function orderOf(id: string): number {
-  const [, ms = 0, seq = 0] = /(\d+)-(\d+)$/.exec(id) ?? []
-  return Number(ms) + Math.min(Number(seq), 999) / 1_000
+/** Who comes back by then has a turn first. */
+function dueBy({ from, apart }: AskedRate): number {
+  return from + apart / 2
+}
+
+/** When the turns of those have passed that nobody took: who stood there is gone. */
+function passedAt({ limit, apart, due }: Pick<AskedRate, 'limit' | 'apart' | 'due'>): number {
+  return Math.max(limit.woke, limit.free) + Math.min(due * apart, KEPT_TURN_MS)
 }
 
 /** A number as the scripts write it. */

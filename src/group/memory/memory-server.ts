@@ -74,6 +74,14 @@ export interface StoredClaimerState {
   handedBack?: Record<string, { readonly token: string; readonly turn: number }>
 }
 
+/** Lanes as `redis/order/lanes.ts` keeps them. */
+export interface StoredLanes {
+  /** Lane → its first member. */
+  readonly firsts: Map<string, string>
+  /** Entry id → its lane, and whether its process died. */
+  readonly members: Map<string, { readonly lane: string; readonly isSuspect: boolean }>
+}
+
 /** What a Redis server keeps of streams and their consumers, under the same keys. */
 export class MemoryServer {
   readonly clock: Clock
@@ -87,6 +95,8 @@ export class MemoryServer {
   readonly dueTimes = new Map<string, Map<string, number>>()
   /** Sorted sets of what waits: condition → entry id → delivery count. */
   readonly waiting = new Map<string, Map<string, Map<string, number>>>()
+  /** Lanes of groups that keep order, by the key of their state. */
+  readonly #lanes = new Map<string, StoredLanes>()
   /** Strings that say what is paused, as on a server. */
   readonly pauses = new Map<string, string>()
   /** When a claimer comes next, in milliseconds since 1970. */
@@ -124,6 +134,10 @@ export class MemoryServer {
 
   waits(key: string): Map<string, Map<string, number>> {
     return made(this.waiting, key, () => new Map())
+  }
+
+  lanes(key: string): StoredLanes {
+    return made(this.#lanes, key, () => ({ firsts: new Map(), members: new Map() }))
   }
 
   /** Sets a flag, unless it is set. @returns Whether it was not. */

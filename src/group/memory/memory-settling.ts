@@ -1,5 +1,6 @@
 import { deadLetterHeadFields } from '../../core/dead-letter/dead-letter.ts'
 import type { Field } from '../../core/entry.ts'
+import { compareEntryIds } from '../../core/entry.ts'
 import { PARKED_CONSUMER } from '../../core/keys.ts'
 import type { DeadLetterFacts } from '../../core/outcome.ts'
 import type { HeldEntry } from '../delivery.ts'
@@ -20,22 +21,26 @@ export function settleInMemory(calls: MemoryGroupBase, slot: Slot, settlements: 
   const tally = new Tally()
   const group = calls.find()
   if (group) settleEffects(calls, group, slot, settlements, tally)
-  for (const settlement of splitDuplicates(settlements).flat()) {
+  // in the order of ids where it counts
+  const given = calls.fencesAcks ? settlements.toSorted((a, b) => compareEntryIds(a.id, b.id)) : settlements
+  for (const settlement of splitDuplicates(given).flat()) {
     if (group && settlement.effects) continue
     const { id, outcome } = settlement
-    if (outcome.kind === 'ack') tally.acked(1, Number(acked(calls, group, settlement)))
-    else if (outcome.kind === 'ignore') {
+    const isAck = outcome.kind === 'ack' || outcome.kind === 'ignore'
+    if (outcome.kind === 'ack' && !calls.fencesAcks) tally.acked(1, Number(acked(calls, group, settlement)))
+    else if (outcome.kind === 'ignore' && !calls.fencesAcks) {
       acked(calls, group, settlement)
       tally.ignored(1)
     } else if (group && hasJoin(settlement)) tally.settled(settlement, settleJoin(calls, group, slot, settlement))
     else if (!calls.isLeased(slot)) tally.settled(settlement, SETTLE_SCRIPT_ANSWERS.leaseLost)
     else if (!group) tally.counts.unsettled++
     else if (!isOurs(group, slot, settlement)) tally.settled(settlement, SETTLE_SCRIPT_ANSWERS.superseded)
-    else if (!calls.stream.get(id)) {
+    else if (!isAck && !calls.stream.get(id)) {
       calls.drop(group, id)
       tally.settled(settlement, SETTLE_SCRIPT_ANSWERS.lost)
     } else {
-      if (outcome.kind === 'dead-letter')
+      if (isAck) calls.drop(group, id)
+      else if (outcome.kind === 'dead-letter')
         tally.counts.deadLettersTrimmed += bury(calls, group, slot, settlement, outcome.letter)
       else move(calls, group, settlement)
       tally.settled(settlement, SETTLE_SCRIPT_ANSWERS.done)

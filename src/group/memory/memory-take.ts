@@ -111,6 +111,7 @@ export class MemoryTake {
       this.lost++
       return false
     }
+    if (!this.#calls.mayTake(group, id)) return false
     const type = entry.fields.find(([name]) => String(name) === this.#request.unless?.field)?.[1]
     const { deliveryCount, deliveredAt } = pending
     const reason = type === undefined ? undefined : this.#refusalOf(String(type))

@@ -24,7 +24,7 @@ import { finishClaimerRunScript } from './scripts/finish-claims.ts'
 import { healGroupScript } from './scripts/heal.ts'
 import { removeConsumerScript } from './scripts/remove-consumer.ts'
 import { repair } from './scripts/repair.ts'
-import type { RedisCall } from './sender.ts'
+import type { ScriptCall } from './sender.ts'
 import { isReplyError } from './sender.ts'
 import { giveSlotBackCalls, takeSlotCalls } from './take-slot-calls.ts'
 
@@ -40,16 +40,16 @@ export function claimerOperationsOf(group: Group): ClaimerOperations {
 }
 
 /** The claimer's side of the group port on Redis. */
-class RedisClaims extends RedisRetries implements ClaimerOperations {
+export class RedisClaims extends RedisRetries implements ClaimerOperations {
   async settleAndClaim(slot: Slot, settlements: readonly Settlement[], request: ClaimRequest): Promise<ClaimResult> {
-    const call = this.#claim(slot.token, [slot.consumerName], request)
+    const call = this.claimPage(slot.token, [slot.consumerName], request)
     return parseClaimPageReply(await this.calls.settleAnd(slot, settlements, [call], request.riders), request)
   }
 
   async takeSlotAndClaim(leaseMs: number, request: ClaimRequest): Promise<OpenedClaimerSlot | undefined> {
     const names = slotConsumerNames('claimer', CLAIMER_SLOT_COUNT)
     const take = takeSlotCalls(this.calls.address, 'claimer', CLAIMER_SLOT_COUNT, leaseMs)
-    const claim = this.#claim(take.token, names, request)
+    const claim = this.claimPage(take.token, names, request)
     const [taken, reply = null, told] = await this.calls.sender.send([take.call, claim, ...take.also])
     const slot = take.slotOf(taken, told)
     if (!slot) return undefined
@@ -63,7 +63,8 @@ class RedisClaims extends RedisRetries implements ClaimerOperations {
     }
   }
 
-  #claim(token: string, names: readonly string[], { minIdleMs, cursor = '', room }: ClaimRequest): RedisCall {
+  protected claimPage(token: string, names: readonly string[], request: ClaimRequest): ScriptCall {
+    const { minIdleMs, cursor = '', room } = request
     const { stream, group, keys } = this.calls.address
     return {
       script: claimPageScript,
@@ -100,7 +101,7 @@ class RedisClaims extends RedisRetries implements ClaimerOperations {
         ...(waitsMs === undefined ? [] : [Math.floor(waitsMs)]),
       ],
     }
-    const calls = [finish, xinfoConsumers(stream, group), measureBacklogCall(this.calls.address)]
+    const calls = [this.finishing(finish), xinfoConsumers(stream, group), measureBacklogCall(this.calls.address)]
     const [finished = null, consumers, measured] = await this.calls.sender.send([
       ...calls,
       ...giveSlotBackCalls(this.calls.address, slot),
@@ -122,6 +123,11 @@ class RedisClaims extends RedisRetries implements ClaimerOperations {
     if (differs === 1) await this.#repair()
     const lost = replyItems(trimmed).reduce<number>((sum, reason) => sum + Number(replyItems(reason)[1]), 0)
     return { measured: parseBacklogMeasurement(measured), lost, ...parseDueInMs(due) }
+  }
+
+  /** How a run is ended. */
+  protected finishing(call: ScriptCall): ScriptCall {
+    return call
   }
 
   /** Compares the index with what is set aside, as many pages as a run has for it; the next run goes on. */

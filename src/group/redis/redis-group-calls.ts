@@ -24,14 +24,14 @@ export class RedisGroupCalls {
   readonly address: GroupAddress
   readonly sender: CallSender
   /** Groups that this process has seen alive: they are made again where they were, never where a new one starts. */
-  readonly #lived: Set<string>
-  readonly #name: string
+  readonly lived: Set<string>
+  readonly name: string
 
   constructor(address: GroupAddress, sender: CallSender, lived: Set<string>) {
     this.address = address
     this.sender = sender
-    this.#lived = lived
-    this.#name = JSON.stringify([address.stream, address.group])
+    this.lived = lived
+    this.name = JSON.stringify([address.stream, address.group])
   }
 
   /** What every fenced script gets of its caller: group, consumer, token. */
@@ -82,7 +82,7 @@ export class RedisGroupCalls {
     const [created = null] = await this.sender.ask([this.#create()])
     const ridden = answers && { answers }
     if (created instanceof Error) return { ...withAnswers(first.settled, [created]), ...ridden, groupRecreated: false }
-    this.#lived.add(this.#name)
+    this.lived.add(this.name)
     const again = withAnswers(first.settled, await this.sender.ask(calls))
     return { ...again, ...ridden, groupRecreated: created === CREATE_GROUP_SCRIPT_ANSWERS.recreated }
   }
@@ -119,17 +119,17 @@ export class RedisGroupCalls {
 
   /** A reply that is no error shows that the group is there. */
   seen(reply: ReplyOrConnectionError | undefined): void {
-    if (!(reply instanceof Error)) this.#lived.add(this.#name)
+    if (!(reply instanceof Error)) this.lived.add(this.name)
   }
 
   #create(): RedisCall {
     const { stream, group, keys, settings } = this.address
-    const args = [group, settings.startAt, this.#lived.has(this.#name) ? 1 : 0]
+    const args = [group, settings.startAt, this.lived.has(this.name) ? 1 : 0]
     return { script: createGroupScript, keys: [stream, keys.state], args }
   }
 }
 
-function withAnswers(settled: SettleResult, replies: readonly ReplyOrConnectionError[]): SettledWithReplies {
+export function withAnswers(settled: SettleResult, replies: readonly ReplyOrConnectionError[]): SettledWithReplies {
   const error = replies.find(isUnanswered)
   return { settled: error ? { ...settled, unanswered: { error, settlements: [] } } : settled, replies }
 }

@@ -22,7 +22,7 @@ import { heldEntryArguments } from './redis-group-calls.ts'
 import { peekScript } from './scripts/peek.ts'
 import { startClaimedScript, startGuardedScript } from './scripts/start.ts'
 import { takeSetAsideGuardedScript, takeSetAsideScript, undoTakeScript } from './scripts/take.ts'
-import type { RedisCall } from './sender.ts'
+import type { RedisCall, ScriptCall } from './sender.ts'
 import { isRequestTooLarge } from './sender.ts'
 
 /** What of the claimer's side of a group starts entries: a poller that listens has it as well. */
@@ -52,7 +52,7 @@ export class RedisRetries implements RetryOperations {
   async settleAndTake(slot: Slot, settlements: readonly Settlement[], request: TakeDueRequest): Promise<TakeDueResult> {
     const nonce = crypto.randomUUID()
     this.#nonce = nonce
-    const { settled, replies } = await this.calls.settleWith(slot, settlements, [this.#take(slot, nonce, request)])
+    const { settled, replies } = await this.calls.settleWith(slot, settlements, [this.takeDue(slot, nonce, request)])
     const [reply = null] = replies
     if (!(reply instanceof RedisReplyError && isRequestTooLarge(reply) && request.room > 1))
       return parseTakeReply(settled, reply, request)
@@ -61,7 +61,7 @@ export class RedisRetries implements RetryOperations {
     return { ...again, ...settled, failures: [...settled.failures, ...again.failures] }
   }
 
-  #take(slot: Slot, nonce: string, request: TakeDueRequest): RedisCall {
+  protected takeDue(slot: Slot, nonce: string, request: TakeDueRequest): ScriptCall {
     const { keys } = this.calls.address
     const { room, maxBytes = '', maxDeliveries, till = '', conditions, unless, guards = [] } = request
     const { field, values } = unless ?? { field: '', values: [] }

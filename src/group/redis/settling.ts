@@ -12,7 +12,7 @@ import { MAX_XACK_IDS, xack } from './commands/xack.ts'
 import { zrem } from './commands/zrem.ts'
 import { MAX_ENTRIES_PER_SCRIPT_CALL } from './scripts/script.ts'
 import { settleEntriesScript } from './scripts/settle.ts'
-import type { RedisCall } from './sender.ts'
+import type { RedisCall, ScriptCall } from './sender.ts'
 import { isUnanswered } from './sender.ts'
 import type { CommandArgument, ReplyOrConnectionError } from './transport.ts'
 
@@ -53,7 +53,7 @@ export function settleCalls(address: GroupAddress, slot: Slot, settlements: read
 }
 
 /** Such an outcome comes of policies or effects alone, and so does what settles it. */
-function joinsOf(address: GroupAddress, slot: Slot, settlements: readonly Settlement[]): readonly JoinCall[] {
+export function joinsOf(address: GroupAddress, slot: Slot, settlements: readonly Settlement[]): readonly JoinCall[] {
   return splitDuplicates(settlements).flatMap((part) => {
     const byCalls = Map.groupBy(part, ({ effects }) => effects?.joinCalls ?? address.joinCalls)
     return [...byCalls].flatMap(([calls, some]) => (calls as SettleWithCommands)(address, slot, some))
@@ -67,15 +67,15 @@ type Op = (typeof OUTCOME_KINDS)[keyof typeof OUTCOME_KINDS]['op']
 
 const idOf = ({ id }: Settlement) => id
 
-function inOrder(settlements: readonly Settlement[]): Settlement[] {
+export function inOrder(settlements: readonly Settlement[]): Settlement[] {
   return settlements.toSorted((a, b) => compareEntryIds(a.id, b.id))
 }
 
-function settleScript(
+export function settleScript(
   { stream, group, keys, settings }: GroupAddress,
   slot: Slot,
   chunk: readonly Settlement[],
-): RedisCall {
+): ScriptCall {
   const origin = { stream, group, consumerName: slot.consumerName }
   const buries = chunk.some(isDeadLetterSettlement)
   const keep = buries && Number.isFinite(settings.maxDeadLetters) ? settings.maxDeadLetters : ''
@@ -111,7 +111,11 @@ function countAcks(
   else count(Number(reply))
 }
 
-function countChunk(tally: Tally, chunk: readonly Settlement[], reply: ReplyOrConnectionError | undefined): void {
+export function countChunk(
+  tally: Tally,
+  chunk: readonly Settlement[],
+  reply: ReplyOrConnectionError | undefined,
+): void {
   if (isUnanswered(reply)) {
     tally.unanswered(chunk)
     return

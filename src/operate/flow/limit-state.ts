@@ -47,8 +47,8 @@ export async function askLimits(
 
 function limitOf(limit: ConsumerLimit, fields: LimitFields, at: number): LimitInspection {
   const { key: _key, ...known } = limit
-  const { free, late, line = 0, back = 0, avg } = numbersOf(fields)
-  const lineMs = Math.max(0, Math.round(Math.max(line, back) - at))
+  const { free, late, line = 0, avg } = numbersOf(fields)
+  const lineMs = Math.max(0, Math.round(line - at))
   if (limit.perMs !== undefined) {
     const nextTurnInMs = Math.max(0, Math.round((free ?? 0) - at))
     const apartMs = msBetweenTurns(limit.max, limit.perMs, late)
@@ -61,7 +61,7 @@ function limitOf(limit: ConsumerLimit, fields: LimitFields, at: number): LimitIn
   return { ...known, held, ...(avg !== undefined && { meanHoldMs: Math.round(avg) }), lineMs, waiting }
 }
 
-function numbersOf(fields: LimitFields): Partial<Record<'free' | 'late' | 'line' | 'back' | 'avg', number>> {
-  const numbers = ['free', 'late', 'line', 'back', 'avg'].map((name) => [name, Number(fields[name])] as const)
+function numbersOf(fields: LimitFields): Partial<Record<'free' | 'late' | 'line' | 'avg', number>> {
+  const numbers = ['free', 'late', 'line', 'avg'].map((name) => [name, Number(fields[name])] as const)
   return Object.fromEntries(numbers.filter(([, value]) => Number.isFinite(value)))
 }

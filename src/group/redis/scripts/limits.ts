@@ -1,6 +1,11 @@
-import { CLOCK_STEP_MS, LINE_IS_STALE_MS, LONGEST_TURN_MS } from '../../../core/gates.ts'
+import { CLOCK_STEP_MS, KEPT_TURN_MS, LINE_IS_STALE_MS, LONGEST_TURN_MS, RUNS_PER_QUEUE } from '../../../core/gates.ts'
 
-/** Places of concurrency limits, and turns of rate limits, each read once in a call. `line` is the time at which the last of those that wait asks again. Needs the locals now, ahead, most, num. */
+/**
+ * Places of concurrency limits, and turns of rate limits, each read once in a call. `line` is the time at which the last of those that wait asks again. Needs the locals now, ahead, most, num.
+ *
+ * Who waits for a turn stands in the limit's queue, in the order of entry ids, whatever the order in which they ask: a number for each, or, far behind, the first and the last of some with
+ * how many they are, and when it comes back. Others that stand before, and are due by then, have a turn first, unless they let it pass.
+ */
 export const LUA_LIMITS = `
 local limits = {}
 local function limitOf(key)
@@ -10,20 +15,29 @@ local function limitOf(key)
   local flat, gone = redis.call('HGETALL', key), {}
   for i = 1, #flat, 2 do
     local name, value = flat[i], tonumber(flat[i + 1]) or 0
-    if name:sub(1, 1) ~= '@' then known.numbers[name] = value
+    if name == 'queue' then known.runs = flat[i + 1]
+    elseif name:sub(1, 1) ~= '@' then known.numbers[name] = value
     elseif value <= now then gone[#gone + 1] = name
     else known.holders[name], known.count, known.ends = true, known.count + 1, math.max(known.ends or 0, value) end
   end
   if #gone > 0 then redis.call('HDEL', key, unpack(gone)) end
-  for _, name in ipairs({'line', 'back', 'used', 'free', 'late', 'peak', 'since', 'mark', 'waits', 'asked', 'woke'}) do known[name] = known.numbers[name] or 0 end
-  if known.used > now + ${CLOCK_STEP_MS} then known.line, known.back, known.waits, known.asked = 0, 0, 0, 0 end
+  for _, name in ipairs({'line', 'used', 'free', 'late', 'peak', 'since', 'asked', 'woke'}) do known[name] = known.numbers[name] or 0 end
+  if known.used > now + ${CLOCK_STEP_MS} then known.line, known.asked, known.runs = 0, 0, '' end
+  known.queue, known.waiting = {}, 0
+  for text in (known.runs or ''):gmatch('%S+') do
+    local first, last, count, at, latest = text:match('^(%d+):(%d+):(%d+)@(%d+):(%d+)$')
+    if not first then first, at = text:match('^(%d+)@(%d+)$') end
+    first, count = tonumber(first or '') or 0, tonumber(count or '') or 1
+    known.queue[#known.queue + 1] = {first = first, last = tonumber(last or '') or first, count = count, at = tonumber(at or '') or 0, latest = tonumber(latest or at or '') or 0}
+    known.waiting = known.waiting + count
+  end
   known.avg, known.gap = known.numbers.avg, known.numbers.gap
   limits[key] = known
   return known
 end
--- others wait in line, and get their turn
+-- others wait in line, and get their place
 local function hasLine(limit)
-  return math.max(limit.line, limit.back) > now and math.max(limit.used, limit.free) > now - ${LINE_IS_STALE_MS}
+  return limit.line > now and limit.used > now - ${LINE_IS_STALE_MS}
 end
 local function left(key, member, heldMs)
   local limit = limitOf(key)
@@ -46,56 +60,118 @@ local function ruleOf(limit, rate)
   limit.peak = math.max(limit.peak, rate.late)
   rate.apart = (rate.per + math.max(limit.late, limit.peak) + rate.slack) / rate.max
   if limit.gap and math.abs(limit.gap - gap) > 0.001 then
-    limit.free, limit.line, limit.back = limit.free - limit.gap + rate.apart, 0, 0
+    limit.free, limit.line = limit.free - limit.gap + rate.apart, 0
   end
   -- nobody is given a turn later than that: the server's clock was set back
   if limit.free > now + ahead + rate.slack + 2 * rate.apart then limit.free = now + rate.apart end
   limit.per, limit.gap = rate.per, gap
   if now - limit.asked > ${LINE_IS_STALE_MS} then limit.woke = now end
-  -- turns that nobody took although somebody asked: who stood in line is gone
-  if math.max(limit.woke, limit.free) < now - ${LINE_IS_STALE_MS} then limit.waits = 0 end
   limit.asked, limit.changed = now, true
   rate.from = math.max(now, limit.free - rate.slack)
 end
--- an entry id as a number, by which those that come back stand in order
+-- an entry id as a number
 local function orderOf(id)
   local ms, seq = id:match('(%d+)%-(%d+)$')
-  return (tonumber(ms or '') or 0) + math.min(tonumber(seq or '') or 0, 999) / 1000
+  return math.min(tonumber(ms or '') or 0, 9000000000000) * 1000 + math.min(tonumber(seq or '') or 0, 999)
 end
+-- how many stand before it, its place among them, and whether it stands there
+local function standing(limit, id)
+  local queue, order, before = limit.queue, orderOf(id), 0
+  if #queue > 0 and order > queue[#queue].last then return limit.waiting, #queue + 1, false, order end
+  for i, run in ipairs(queue) do
+    if order <= run.last then return before, i, order >= run.first, order end
+    before = before + run.count
+  end
+  return before, #queue + 1, false, order
+end
+-- of the neighbours that are far behind, those with the fewest entries
+local function mergeTwo(queue)
+  local best, fewest = 0, math.huge
+  for i = ${RUNS_PER_QUEUE / 2}, #queue - 1 do
+    local count = queue[i].count + queue[i + 1].count
+    if count < fewest then best, fewest = i, count end
+  end
+  local one, other = queue[best], table.remove(queue, best + 1)
+  one.last, one.count, one.at, one.latest = other.last, fewest, math.min(one.at, other.at), math.max(one.latest, other.latest)
+end
+local function join(limit, id, isKnown, comesAt)
+  local _, at, isIn, order = standing(limit, id)
+  local run = isIn and limit.queue[at]
+  if run and (run.first == run.last or run.at < now) then run.at = comesAt end
+  if run then run.latest = run.first == run.last and comesAt or math.max(run.latest, comesAt) end
+  if run and isKnown then return end
+  if run then run.count = run.count + 1
+  else table.insert(limit.queue, at, {first = order, last = order, count = 1, at = comesAt, latest = comesAt}) end
+  limit.waiting = limit.waiting + 1
+  if #limit.queue > ${RUNS_PER_QUEUE} then mergeTwo(limit.queue) end
+end
+-- who has its turn, or waits for something else
+local function leave(limit, id)
+  local _, at, isIn = standing(limit, id)
+  if not isIn then return end
+  local run = limit.queue[at]
+  run.count, limit.waiting, limit.changed = run.count - 1, limit.waiting - 1, true
+  -- of several, the next comes back a turn later
+  run.at = run.at + (limit.gap or 0)
+  if run.count < 1 then table.remove(limit.queue, at) end
+end
+-- when the turns of so many have passed that nobody took: who stood there is gone
+local function passedAt(rate) return math.max(rate.limit.woke, rate.limit.free) + math.min(rate.due * rate.apart, ${KEPT_TURN_MS}) end
 -- others that came before it have their turn first
-local function isBehind(limit, id, isKnown)
-  if isKnown then return limit.back > now and hasLine(limit) and orderOf(id) > limit.mark end
-  return limit.waits > 0 or hasLine(limit)
+local function isBehind(rate, id)
+  local place, isIn
+  rate.before, place, isIn = standing(rate.limit, id)
+  rate.due, rate.run = 0, isIn and rate.limit.queue[place] or nil
+  for i = 1, place - 1 do
+    local run = rate.limit.queue[i]
+    if run.at <= rate.from + rate.apart / 2 then rate.due = rate.due + run.count end
+  end
+  return rate.due > 0 and now < passedAt(rate)
 end
 -- when it asks for its turn again
-local function standForTurn(limit, rate, id, isKnown)
-  local from = most < 1 and rate.from + rate.apart or rate.from
-  local soon = math.max((limit.soon or 0) + rate.apart, from)
-  -- who stood in line already, and is near its turn, keeps its place
-  if isKnown and soon - now <= ahead and not isBehind(limit, id, true) then
-    limit.soon = soon
-    return soon
+local function comesAt(rate)
+  local at = rate.from + math.max(rate.before, most < 1 and 1 or 0) * rate.apart
+  if rate.isBehind and rate.due > 0 and rate.from <= now then at = math.max(now, passedAt(rate)) end
+  -- of those that are taken together, each comes after the one that asked before
+  local run = rate.run
+  if run and run.first ~= run.last and run.latest > now then at = math.max(at, run.latest + rate.apart) end
+  return math.min(math.max(at, (rate.limit.soon or 0) + rate.apart), now + ${LONGEST_TURN_MS})
+end
+local function standForTurn(rate, at, id, isKnown)
+  local limit = rate.limit
+  -- what there is no room for keeps nobody waiting, as long as it asks
+  join(limit, id, isKnown, (most > 0 or rate.isBehind) and at or at + ${LINE_IS_STALE_MS})
+  limit.soon, limit.line, limit.changed = at, math.max(limit.line, at), true
+end
+local function takeTurn(rate, turn, id, isKnown)
+  local limit = rate.limit
+  limit.free, limit.used, limit.changed = math.max(limit.free, turn) + rate.apart, now, true
+  -- whose turn has passed: where it is still there, it comes back before the others
+  if isKnown then leave(limit, id) end
+  if rate.due < 1 then return end
+  local _, place = standing(limit, id)
+  for i = place - 1, 1, -1 do
+    local run = limit.queue[i]
+    if run.at <= rate.from + rate.apart / 2 then limit.waiting = limit.waiting - table.remove(limit.queue, i).count end
   end
-  if limit.line <= now then limit.used = now end
-  -- what comes back stands before what comes new
-  local last = isKnown and limit.back or math.max(limit.line, limit.back)
-  -- those whose turn passed while nobody asked come first, if they are still there
-  if not isKnown and last <= now then last = now + math.min(limit.waits * rate.apart, ${LINE_IS_STALE_MS}) end
-  local at = math.min(math.max(last > now and last + rate.apart or 0, from), now + ${LONGEST_TURN_MS})
-  limit[isKnown and 'back' or 'line'], limit.changed = at, true
-  if isKnown then limit.mark = math.max(limit.mark, orderOf(id))
-  else limit.waits = limit.waits + 1 end
-  return at
 end
 local function save(limit)
-  local fields = {'line', 'used', unpack(limit.gap and {'back', 'free', 'late', 'peak', 'since', 'gap', 'mark', 'waits', 'asked', 'woke'} or {})}
+  local fields = {'line', 'used', unpack(limit.gap and {'free', 'late', 'peak', 'since', 'gap', 'asked', 'woke'} or {})}
   if limit.avg then fields[#fields + 1] = 'avg' end
   local flat = {}
   for _, name in ipairs(fields) do flat[#flat + 1], flat[#flat + 2] = name, num(limit[name]) end
+  if limit.gap then
+    local runs = {}
+    for i, run in ipairs(limit.queue) do
+      if run.first == run.last and run.count == 1 then runs[i] = ('%.0f@%.0f'):format(run.first, run.at)
+      else runs[i] = ('%.0f:%.0f:%.0f@%.0f:%.0f'):format(run.first, run.last, run.count, run.at, run.latest) end
+    end
+    flat[#flat + 1], flat[#flat + 2] = 'queue', table.concat(runs, ' ')
+  end
   redis.call('HSET', limit.key, unpack(flat))
-  local lasts = math.max(limit.line, limit.back, limit.free, limit.ends or 0) - now + math.max(limit.per or 0, ${LINE_IS_STALE_MS})
+  local lasts = math.max(limit.line, limit.free, limit.ends or 0) - now + math.max(limit.per or 0, ${LINE_IS_STALE_MS})
   -- who comes back after a time in which nobody ran finds who came before
-  if limit.gap and limit.waits > 0 then lasts = lasts + ${LONGEST_TURN_MS} end
+  if #limit.queue > 0 then lasts = lasts + ${LONGEST_TURN_MS} end
   redis.call('PEXPIRE', limit.key, ('%.0f'):format(math.ceil(lasts)))
 end
 `

@@ -71,8 +71,7 @@ end
  *
  * A rate limit is GCRA: `free` is when the next turn is, turns are `(perMs + late + slack) / max` apart, and one may come `slack` before. Since each starts no more than `late`
  * after its turn, no window of perMs has more than max starts; the longest `late` counts until a window after it was last asked for. A place ends with its holder's lease. Who has
- * to ask again stands in the line of each limit that refused it: until then, what was not set aside yet has to stand behind. Who comes from there, and has no turn yet, stands in a line before that (`back`), or, where its turn
- * is near, where it stood. None waits longer than an hour without asking.
+ * to ask again for a place stands in its line: until then, what was not set aside yet has to stand behind. Who has no turn yet stands in the queue of each limit that refused it, in the order of entry ids. None waits longer than an hour without asking.
  *
  * Sent twice, it answers the same: the last answer is noted with the nonce, which ends in the number of the request; an earlier one is refused. Where the lease is gone nothing is given.
  *
@@ -111,15 +110,27 @@ ${LUA_LIMITS}
 
 local function pass(id, holder, isKnown, kind, places, rates)
   local isProbe = false
+  -- what waits for something else keeps nobody waiting for a turn
+  local function leaveRates(stands)
+    for _, rate in ipairs(isKnown and rates or {}) do
+      rate.limit = limitOf(rate.key)
+      rate.limit.per = rate.per
+      if rate ~= stands then leave(rate.limit, id) end
+    end
+  end
   if kind ~= '' then
     local refused
     refused, isProbe = byBreaker(kind, id)
-    if refused then return refused end
+    if refused then
+      leaveRates()
+      return refused
+    end
   end
   for _, place in ipairs(places) do
     local limit = limitOf(place.key)
     if not limit.holders['@' .. holder] and (limit.count >= place.max or not isKnown and hasLine(limit)) then
       -- nobody knows how long places are held: no wait is longer than that
+      leaveRates()
       local step = math.min((limit.avg or ${UNKNOWN_HOLD_MS}) / place.max, math.max(0, now + ${LONGEST_LINE_MS} - limit.line))
       return '${GATE_ANSWERS.place}' .. num(standInLine(limit, now, step))
     end
@@ -133,25 +144,28 @@ local function pass(id, holder, isKnown, kind, places, rates)
   end
   local furthest = now + ((isProbe or #places > 0) and 0 or ahead)
   for _, rate in ipairs(rates) do
-    rate.isBehind = rate.from > furthest or isBehind(rate.limit, id, isKnown)
+    rate.isBehind = isBehind(rate, id) or rate.from > furthest
     isRefused = isRefused or rate.isBehind
     -- a turn that one limit has later would have others go by
     isWaste = isWaste or turn > math.max(now, rate.limit.free) + rate.apart / 4
   end
   if most < 1 or isRefused or isWaste then
+    -- of several it stands for the one that it waits for longest
+    local stands
     for _, rate in ipairs(rates) do
       if rate.isBehind or not isRefused and rate.from == turn then
-        again = math.max(again or 0, standForTurn(rate.limit, rate, id, isKnown))
+        local at = comesAt(rate)
+        if not again or at > again then stands, again = rate, at end
       end
     end
+    if again then
+      standForTurn(stands, again, id, isKnown)
+      leaveRates(stands)
+      return '${GATE_ANSWERS.turn}' .. num(again)
+    end
   end
-  if again then return '${GATE_ANSWERS.turn}' .. num(again) end
   most = most - 1
-  for _, rate in ipairs(rates) do
-    local limit = rate.limit
-    limit.free, limit.used, limit.changed = math.max(limit.free, turn) + rate.apart, now, true
-    if isKnown then limit.waits = math.max(0, limit.waits - 1) end
-  end
+  for _, rate in ipairs(rates) do takeTurn(rate, turn, id, isKnown) end
   for _, place in ipairs(places) do
     local limit = limitOf(place.key)
     if not limit.holders['@' .. holder] then limit.holders['@' .. holder], limit.count = true, limit.count + 1 end

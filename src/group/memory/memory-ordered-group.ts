@@ -1,0 +1,126 @@
+import type { JoinedCommand, ScriptQuestion } from '../../core/outcome.ts'
+import { isPlainAck, OUTCOME_KINDS } from '../../core/outcome.ts'
+import type { PlainReply } from '../../core/plain-reply.ts'
+import type {
+  EntryWaiter,
+  HandBack,
+  PollerRunEnd,
+  ReadRequest,
+  ReadResult,
+  Settlement,
+  SettleResult,
+  Slot,
+} from '../group.ts'
+import type { LaneAsked, LaneQuestion, OrderedGroup, OrderListener } from '../ordering.ts'
+import { heldWithoutOrderError } from '../ordering.ts'
+import { lanesThereScript } from '../redis/order/read-in-order.ts'
+import { MemoryGroup } from './memory-group.ts'
+import { isScriptQuestion } from './memory-holding.ts'
+import type { MemoryOrderedBase } from './memory-ordered-base.ts'
+import { settleInMemory } from './memory-settling.ts'
+
+/** A group in memory that keeps the order of its keys. */
+export class MemoryOrderedGroup extends MemoryGroup implements OrderedGroup {
+  mayHaveLanes = true
+  listener: OrderListener | undefined
+  readonly #base: MemoryOrderedBase
+  readonly #begun = new Set<string>()
+
+  constructor(base: MemoryOrderedBase) {
+    super(base)
+    this.#base = base
+    base.onTaking = () => this.listener?.taking()
+  }
+
+  override openWaiter(): EntryWaiter {
+    throw new TypeError('a consumer with orderedBy does not listen')
+  }
+
+  override async settle(slot: Slot, settlements: readonly Settlement[], handBack?: HandBack): Promise<SettleResult> {
+    if (settlements.length > 0 || handBack) this.#base.roundTrips++
+    const settled = this.#settle(slot, settlements)
+    const group = this.#base.find()
+    if (handBack && group && this.#base.isLeased(slot) && this.#begun.has(slot.token))
+      this.#base.placeAll(group, slot, new Set([...handBack.known, ...settlements.map(({ id }) => id)]))
+    return settled
+  }
+
+  override async settleAndRead(
+    slot: Slot,
+    settlements: readonly Settlement[],
+    request: ReadRequest,
+  ): Promise<ReadResult> {
+    const settled = this.#settle(slot, settlements)
+    const read = (asked: ReadRequest) => super.settleAndRead(slot, [], asked)
+    const nothing = {
+      ...settled,
+      entries: [],
+      pendingLimitReached: false,
+      parkedLimitReached: false,
+      hasEnded: false,
+      groupRecreated: false,
+      leaseLost: true,
+    }
+    if (slot.token === '' || !this.#base.isLeased(slot)) return nothing
+    const { group, groupRecreated } = this.#base.open()
+    if (groupRecreated) return { ...nothing, groupRecreated }
+    if (!this.#begun.has(slot.token)) {
+      const isWhole = this.#base.placeAll(group, slot, undefined)
+      if (!isWhole)
+        return { ...nothing, leaseLost: settled.leaseLost, failures: [heldWithoutOrderError(this.#base.address.group)] }
+      this.#begun.add(slot.token)
+      this.mayHaveLanes = this.#base.lanes.members.size > 0
+    }
+    if (this.#base.isAllPaused) return { ...nothing, leaseLost: settled.leaseLost, ...this.#base.seenPauses }
+    const { counts: _counts, ...came } = await read({ ...request, ifEmpty: 'keep' })
+    return { ...came, ...settled, leaseLost: settled.leaseLost || came.leaseLost }
+  }
+
+  override async giveSlot(slot: Slot, end?: PollerRunEnd): Promise<boolean> {
+    const group = this.#base.find()
+    if (end?.isInDoubt && group && this.#base.isLeased(slot) && this.#begun.has(slot.token))
+      this.#base.placeAll(group, slot, new Set(end.known))
+    return super.giveSlot(slot, end && { ...end, isInDoubt: false })
+  }
+
+  override async ask(commands: readonly (JoinedCommand | ScriptQuestion)[]): Promise<readonly PlainReply[]> {
+    const others = commands.filter((one) => !isLaneQuestion(one))
+    const answers = [...(await super.ask(others))]
+    if (others.length === 0) this.#base.roundTrips++
+    return commands.map((one) => (isLaneQuestion(one) ? this.#lanesThere(one) : (answers.shift() as PlainReply)))
+  }
+
+  laneQuestion(consumerName: string, asked: readonly LaneAsked[]): LaneQuestion {
+    const args = [consumerName, ...asked.flatMap(({ lane, undone }) => [lane, undone.length, ...undone])]
+    return { script: lanesThereScript, keys: [], args }
+  }
+
+  #lanesThere({ args: [consumerName, ...args] }: LaneQuestion): PlainReply {
+    const { firsts, members } = this.#base.lanes
+    const pending = this.#base.find()?.pending
+    const out: number[] = []
+    for (let at = 0; at < args.length; ) {
+      const ids = args.slice(at + 2, at + 2 + Number(args[at + 1])).map(String)
+      const isUnderName = ids.some((id) => pending?.get(id)?.owner === consumerName)
+      out.push(Number(firsts.has(String(args[at])) || isUnderName))
+      at += 2 + ids.length
+    }
+    return [...out, Number(members.size > 0)]
+  }
+
+  #settle(slot: Slot, settlements: readonly Settlement[]): SettleResult {
+    if (settlements.some(({ outcome }) => !isPlainAck(outcome))) this.mayHaveLanes = true
+    const settled = settleInMemory(this.#base, slot, settlements)
+    const notDone = new Set([
+      ...(settled.notAcked ?? []),
+      ...(settled.failed ?? []).map(({ settlement }) => settlement),
+    ])
+    for (const one of settlements)
+      if (OUTCOME_KINDS[one.outcome.kind].op === 'join') this.listener?.stored(one.id, !notDone.has(one))
+    return settled
+  }
+}
+
+function isLaneQuestion(one: JoinedCommand | ScriptQuestion): one is LaneQuestion {
+  return isScriptQuestion(one) && one.script === lanesThereScript
+}

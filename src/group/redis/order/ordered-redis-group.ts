@@ -1,0 +1,238 @@
+import type { Entry } from '../../../core/entry.ts'
+import { delayKeys, PARKED_CONSUMER } from '../../../core/keys.ts'
+import { RedisConnectionError, RedisReplyError } from '../../../errors.ts'
+import type { Delivery } from '../../delivery.ts'
+import type {
+  ClaimerOperations,
+  EntryWaiter,
+  HandBack,
+  PollerRunEnd,
+  ReadRequest,
+  ReadResult,
+  Settlement,
+  SettleResult,
+  Slot,
+} from '../../group.ts'
+import type { LaneAsked, LaneQuestion, OrderedGroup, Ordering, OrderListener } from '../../ordering.ts'
+import { heldWithoutOrderError } from '../../ordering.ts'
+import { seenDelays } from '../../seen-delays.ts'
+import { seenPauses } from '../../seen-pauses.ts'
+import { getCommand } from '../commands/get.ts'
+import { replyAsFields, replyAsText, replyItems } from '../commands/reply.ts'
+import { parseXreadgroup } from '../commands/xreadgroup.ts'
+import { RedisGroup } from '../redis-group.ts'
+import { NOT_READ_ANSWERS } from '../scripts/read-unless-pending-limit.ts'
+import type { LuaScript } from '../scripts/script.ts'
+import { isRequestTooLarge } from '../sender.ts'
+import type { RedisReply } from '../transport.ts'
+import { finishReadsInOrderScript } from './claim-in-order.ts'
+import { OrderedCalls } from './ordered-calls.ts'
+import { OrderedClaims } from './ordered-claims.ts'
+import { MOST_UNPLACED, placeEntriesScript, sweepLanesScript, unplacedEntriesScript } from './place-entries.ts'
+import { lanesThereScript, readInOrderScript, UNPLACED_ANSWER } from './read-in-order.ts'
+
+/** How often a run tries to make members of all that is pending, before it leaves that to the next. */
+const TRIES = 3
+
+/** A group on Redis that keeps the order of its keys. */
+export class OrderedRedisGroup extends RedisGroup implements OrderedGroup {
+  readonly claims: ClaimerOperations
+  mayHaveLanes = true
+  listener: OrderListener | undefined
+  readonly #calls: OrderedCalls
+  /** Slots under which something was read: all that is pending has a lane by then. */
+  readonly #begun = new Set<string>()
+  /** What reads ask for at most: less once an answer was larger than a service takes. */
+  #mostEntries = Infinity
+
+  constructor(group: RedisGroup, ordering: Ordering) {
+    const calls = new OrderedCalls(group.calls, ordering)
+    super(calls, { mostEntries: Infinity }, group.waiting)
+    this.#calls = calls
+    this.claims = new OrderedClaims(calls)
+    calls.order = this
+  }
+
+  override async settle(slot: Slot, settlements: readonly Settlement[], handBack?: HandBack): Promise<SettleResult> {
+    const { settled } = await this.#calls.settleWith(slot, settlements, [])
+    if (handBack) await this.#release(slot, [...handBack.known, ...settlements.map(({ id }) => id)])
+    return settled
+  }
+
+  override async settleAndRead(
+    slot: Slot,
+    settlements: readonly Settlement[],
+    request: ReadRequest,
+  ): Promise<ReadResult> {
+    const isFirst = !this.#begun.has(slot.token)
+    let read = await this.#read(slot, settlements, request, isFirst)
+    for (let tries = 0; read === undefined && tries < TRIES; tries++) {
+      await this.#placeAll(slot)
+      read = await this.#read(slot, [], request, true)
+    }
+    if (read) return read
+    const failures = [heldWithoutOrderError(this.#calls.address.group)]
+    return { ...(await this.#calls.settleWith(slot, [], [])).settled, ...NOTHING, failures }
+  }
+
+  /** @returns `undefined` while something is pending that no lane has. */
+  async #read(
+    slot: Slot,
+    settlements: readonly Settlement[],
+    { count, maxPending, maxParked = Infinity, riders }: ReadRequest,
+    isFirst: boolean,
+  ): Promise<ReadResult | undefined> {
+    const { stream, keys } = this.#calls.address
+    const { laneKeys } = this.#calls
+    const asked = Math.min(count, this.#mostEntries)
+    const bounds = [asked, maxPending ?? '', maxParked === Infinity ? 'inf' : maxParked, Number(isFirst)]
+    const call = {
+      script: readInOrderScript,
+      keys: [stream, this.#calls.lease(slot), keys.waiting, keys.wake, keys.paused, ...laneKeys],
+      args: [...this.#calls.fence(slot), ...bounds],
+    }
+    const { delays } = this.#calls.address
+    const calls = delays ? [call, getCommand(delayKeys(stream).next)] : [call]
+    const { settled, replies, ...told } = await this.#calls.settleAnd(slot, settlements, calls, riders)
+    const nothing = { ...settled, ...NOTHING, ...told }
+    // what a lost group held is nobody's: whoever made it again ends
+    if (told.groupRecreated) return { ...nothing, leaseLost: true }
+    const [answer = null, nextDelayed = null] = replies
+    // what it held is the next run's to make members of
+    if (answer instanceof RedisReplyError && isRequestTooLarge(answer)) this.#mostEntries = Math.ceil(asked / 2)
+    if (answer instanceof RedisConnectionError) return nothing
+    if (answer instanceof RedisReplyError) return { ...nothing, failures: [...settled.failures, answer] }
+    const [reply = null, hasLanes, text = '', now = ''] = replyItems(answer)
+    if (reply === UNPLACED_ANSWER && settlements.length === 0) return undefined
+    this.#note(slot, reply, hasLanes === 1, isFirst)
+    const seen = {
+      ...seenPauses(replyAsText(text), Number(replyAsText(now))),
+      ...(nextDelayed instanceof Error ? {} : seenDelays(replyAsText(nextDelayed))),
+    }
+    return { ...nothing, ...seen, ...cameBy(reply) }
+  }
+
+  #note(slot: Slot, reply: RedisReply, hasLanes: boolean, isFirst: boolean): void {
+    // of a group that is paused as a whole nothing was inspected
+    if (reply !== NOT_READ_ANSWERS.paused && reply !== NOT_READ_ANSWERS.slotLost && reply !== UNPLACED_ANSWER)
+      this.#begun.add(slot.token)
+    if (hasLanes) this.mayHaveLanes = true
+    else if (isFirst) this.mayHaveLanes = false
+  }
+
+  /** Makes members of all that is pending and has no lane, and takes off what is pending no more. */
+  async #placeAll(slot: Slot): Promise<void> {
+    await this.#place(slot)
+    await this.#sweep(slot, 'members')
+    await this.#sweep(slot, 'lanes')
+  }
+
+  /** Releases what was read under the slot and never reached the run. @param known Ids of what did. */
+  async #release(slot: Slot, known: readonly string[]): Promise<void> {
+    // before its first read what lies under the name is of those who had it before
+    if (this.#begun.has(slot.token)) await this.#place(slot, new Set(known))
+  }
+
+  /** @param known Ids of what reached the run: all else under its name was read for it. Left out: it has read nothing. */
+  async #place(slot: Slot, known?: ReadonlySet<string>): Promise<void> {
+    const isReleased = known !== undefined
+    let most = MOST_UNPLACED
+    for (let after = ''; ; ) {
+      let reply: RedisReply
+      try {
+        reply = await this.#run(slot, unplacedEntriesScript, [after, most])
+      } catch (error) {
+        if (!isRequestTooLarge(error as Error) || most === 1) throw error
+        most = Math.ceil(most / 2)
+        continue
+      }
+      const answer = replyItems(reply)
+      if (answer.length === 0) return
+      const [next, found, , isHealing] = answer
+      if (isHealing === 1 && !isReleased) while (!(await this.claims.heal(slot)).isDone);
+      const entries = replyItems(found)
+        .map((item) => {
+          const [id, fields] = replyItems(item)
+          return { id: replyAsText(id), fields: replyAsFields(fields) }
+        })
+        .filter(({ id }) => !known?.has(id))
+      if (entries.length > 0) await this.#makeMembers(slot, entries, isReleased)
+      after = replyAsText(next)
+      if (after === '') return
+    }
+  }
+
+  async #makeMembers(slot: Slot, entries: readonly Entry[], isReleased: boolean): Promise<void> {
+    const { keys, settings } = this.#calls.address
+    const names = this.#calls.slotNames
+    const placed = entries.flatMap((entry) => [entry.id, this.#calls.ordering.laneOf(entry)])
+    const leases = names.map((name) => keys.slot(name))
+    const args = [Number(isReleased), names.length, ...names, settings.minIdleMs, ...placed]
+    await this.#run(slot, placeEntriesScript, args, leases)
+  }
+
+  async #sweep(slot: Slot, which: 'members' | 'lanes'): Promise<void> {
+    for (let cursor = '0'; ; ) {
+      cursor = replyAsText(await this.#run(slot, sweepLanesScript, [which, cursor]))
+      if (cursor === '0') return
+    }
+  }
+
+  #run(slot: Slot, script: LuaScript, args: readonly (string | number)[], keys: readonly string[] = []) {
+    const { stream, keys: own } = this.#calls.address
+    return this.#calls.sender.call({
+      script,
+      keys: [stream, this.#calls.lease(slot), own.due, own.waiting, ...keys, ...this.#calls.laneKeys],
+      args: [...this.#calls.fence(slot), ...args],
+    })
+  }
+
+  override async giveSlot(slot: Slot, end?: PollerRunEnd): Promise<boolean> {
+    if (slot.token === '' || !end) return super.giveSlot(slot, end)
+    const { stream, keys, settings } = this.#calls.address
+    if (end.isInDoubt) await this.#release(slot, end.known)
+    const flag = end.takesFlag ? [keys.wake] : []
+    const reply = await this.#calls.sender.call({
+      script: finishReadsInOrderScript,
+      keys: [stream, this.#calls.lease(slot), keys.due, keys.state, ...flag],
+      args: [...this.#calls.fence(slot), slot.leaseMs, settings.minIdleMs, Number(end.hasAcked), 0, '-'],
+    })
+    return end.takesFlag && reply === 1
+  }
+
+  openWaiter(): EntryWaiter {
+    throw new TypeError('a consumer with orderedBy does not listen')
+  }
+
+  laneQuestion(consumerName: string, asked: readonly LaneAsked[]): LaneQuestion {
+    const { stream, group } = this.#calls.address
+    const { lanes, laneOf } = this.#calls.lanes
+    return {
+      script: lanesThereScript,
+      keys: [stream, lanes, laneOf],
+      args: [group, consumerName, ...asked.flatMap(({ lane, undone }) => [lane, undone.length, ...undone])],
+    }
+  }
+}
+
+const NOTHING = {
+  entries: [],
+  pendingLimitReached: false,
+  parkedLimitReached: false,
+  hasEnded: false,
+  groupRecreated: false,
+}
+
+/** What a read brought, or why it brought nothing. */
+function cameBy(reply: RedisReply) {
+  if (typeof reply === 'number')
+    return {
+      ...(reply === NOT_READ_ANSWERS.slotLost && { leaseLost: true }),
+      pendingLimitReached: reply === NOT_READ_ANSWERS.pendingLimit,
+      parkedLimitReached: reply === NOT_READ_ANSWERS.parkedLimit,
+    }
+  const entries = parseXreadgroup(reply).map(
+    ({ id, fields }): Delivery => ({ id, fields, deliveryCount: 1, returnTo: PARKED_CONSUMER }),
+  )
+  return { entries }
+}

@@ -1,0 +1,53 @@
+import type { DecodedEvent } from '../../core/codec.ts'
+import { formatCondition } from '../../core/condition.ts'
+import { checkDecodedEvent } from '../../core/decoded-event.ts'
+import type { Entry } from '../../core/entry.ts'
+import { ignoreRejection } from '../../core/thenable.ts'
+import type { Consumer } from '../../define/consumer.ts'
+import { ORDER_POLICY } from '../../group/ordering.ts'
+
+/** What a key function sees of an event: all but its payload, as it stands in its entry. */
+export type OrderedEvent = Omit<DecodedEvent, 'payload'>
+
+/** Gives the key of an event; `undefined`: none. */
+export type OrderingKey = (event: OrderedEvent) => string | undefined
+
+/** Bytes of a key, at most. */
+const LONGEST_KEY = 1_024
+
+/**
+ * The key of an event, checked.
+ *
+ * @throws {TypeError} It is no text of 1 byte to 1 KB.
+ * @throws {unknown} What the function threw.
+ */
+export function orderingKeyOf(keyOf: OrderingKey, { payload: _payload, ...event }: DecodedEvent): string | undefined {
+  const key: unknown = keyOf(Object.freeze(event))
+  if (key === undefined) return undefined
+  if (typeof key === 'string' && key !== '' && Buffer.byteLength(key) <= LONGEST_KEY) return key
+  ignoreRejection(key)
+  throw new TypeError(
+    `orderedBy must give a text of 1 byte to 1 KB, or undefined, got ${typeof key === 'string' ? `${Buffer.byteLength(key)} bytes` : typeof key}`,
+  )
+}
+
+/** The lane of a key. */
+export function laneOfKey(key: string): string {
+  return formatCondition(ORDER_POLICY, `=${key}`)
+}
+
+/** The lane of an entry without a key, which is alone in it. */
+function ownLane(entryId: string): string {
+  return `${ORDER_POLICY} ~${entryId}`
+}
+
+/** The lane of an entry; one of its own also where its key cannot be read, as it is dead-lettered once it starts. */
+export function laneOfEntry({ codec, settings }: Consumer, keyOf: OrderingKey, { id, fields }: Entry): string {
+  try {
+    const key = orderingKeyOf(keyOf, checkDecodedEvent(codec.decode(fields, id), settings.maxEntryBytes))
+    return key === undefined ? ownLane(id) : laneOfKey(key)
+  } catch (error) {
+    ignoreRejection(error)
+    return ownLane(id)
+  }
+}
