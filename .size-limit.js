@@ -58,14 +58,14 @@ const FEATURES = {
   'reportMetrics()': ["export { reportMetrics } from 'millrace/powertools'", '25.5 KB'],
   'reportLogs()': ["export { reportLogs } from 'millrace/powertools'", '25.1 KB'],
   'reportTraces()': ["export { reportTraces } from 'millrace/opentelemetry'", '15.9 KB'],
-  'checkAtColdStart()': ["export { checkAtColdStart } from 'millrace/operate'", '57.5 KB'],
+  'checkAtColdStart()': ["export { checkAtColdStart } from 'millrace/operate'", '62.6 KB'],
 }
 
 const ENTRY_POINTS = {
   millrace: '366.5 KB',
   'millrace/ioredis': '74.2 KB',
   'millrace/upstash': '47 KB',
-  'millrace/operate': '141.8 KB',
+  'millrace/operate': '148.5 KB',
   'millrace/lambda': '18 KB',
   'millrace/s3': '4.8 KB',
   'millrace/powertools': '47.7 KB',

@@ -1,4 +1,4 @@
-import { formatNumber } from '../core/words.ts'
+import { formatBytes, formatNumber } from '../core/words.ts'
 import type {
   Analysis,
   FieldAnalysis,
@@ -12,7 +12,7 @@ import { formatMs } from './analysis-times.ts'
 import { barText } from './text/bars.ts'
 import { fitColumns } from './text/columns.ts'
 import { printable } from './text/printable.ts'
-import { formatBytes, type Paint, type TableColumn, tableLines } from './text/text.ts'
+import { type Paint, type TableColumn, tableLines } from './text/text.ts'
 
 /** Columns that a table has, beside its indent. */
 const COLUMNS = 78

@@ -1,5 +1,6 @@
-import { formatDuration } from '../core/words.ts'
-import { type PlanOptions, resolvePlanOptions } from '../operate/plan/options.ts'
+import { formatBytes, formatDuration } from '../core/words.ts'
+import type { MemoryPlan } from '../operate/plan/memory.ts'
+import { type PlanOptions, type ResolvedPlanOptions, resolvePlanOptions } from '../operate/plan/options.ts'
 import type { Plan } from '../operate/plan/plan.ts'
 import type { RateLimitPlan } from '../operate/plan/rate-limits.ts'
 import { printableName } from './text/printable.ts'
@@ -7,10 +8,11 @@ import { printableName } from './text/printable.ts'
 /** A plan as a reader sees it. */
 export function planLines(
   name: string,
-  { latency, retries, capacity, rateLimits, month }: Plan,
+  { latency, retries, capacity, rateLimits, memory, month }: Plan,
   given: PlanOptions,
 ): string[] {
-  const { eventsPerSecond, handlerMs, scheduleMs, pollers, wakes, memoryMb, backlog } = resolvePlanOptions(given)
+  const options = resolvePlanOptions(given)
+  const { eventsPerSecond, handlerMs, scheduleMs, pollers, wakes, memoryMb, backlog } = options
   const woken = `${pollers === 1 ? 'a poller' : `${pollers} pollers`} every ${time(scheduleMs)}${wakes ? ' and when publishers wake it' : ''}`
   const used = Math.round(100 * capacity.used)
   const { poller, claimer, publisherCommands } = month
@@ -22,6 +24,7 @@ export function planLines(
     `Retries        the first at most ${time(retries.firstMs)} late, others ${time(retries.laterMs)}; waiting takes at most ${amount(retries.waitingGbSeconds)} GB-seconds in 30 days`,
     `Capacity       ${amount(capacity.eventsPerSecond)} events/s, ${capacity.keepsUp ? `of which ${used} % are used` : 'less than come: THE STREAM GROWS'}`,
     ...rateLimits.map((limit) => rateLimitText(limit, backlog)),
+    ...memoryLines(memory, options),
     '',
     ...table([
       ['In 30 days', 'poller', 'claimer', 'publishers', 'sum'],
@@ -48,6 +51,28 @@ function rateLimitText(limit: RateLimitPlan, backlog: number): string {
   const { backlogMs, backlogGbSeconds, backlogRedisCommands } = limit
   const span = backlogMs === Infinity ? 'never end; 30 days take' : `take ${formatDuration(backlogMs)},`
   return `${head}; ${amount(backlog)} that wait ${span} ${amount(backlogGbSeconds)} GB-seconds and ${amount(backlogRedisCommands)} commands`
+}
+
+const PARTS = [
+  ['entries', 'entries'],
+  ['pending', 'pending'],
+  ['setAside', 'set aside'],
+  ['markers', 'markers'],
+  ['delays', 'delayed'],
+  ['deadLetters', 'dead letters'],
+] as const
+
+/** What takes memory, and how much of maxmemory it is. */
+function memoryLines(memory: MemoryPlan, { entryBytes, maxmemoryMb }: ResolvedPlanOptions): string[] {
+  const parts = PARTS.filter(([part]) => memory[part].count > 0).map(([part, name]) => {
+    const { count, bytes } = memory[part]
+    const window = part === 'entries' ? ` of ${amount(entryBytes)} B (${formatDuration(memory.windowMs)})` : ''
+    return `${amount(count)} ${name}${window} ${formatBytes(bytes)}`
+  })
+  const all = `Memory         at most ${formatBytes(memory.bytes)}${parts.length > 0 ? `: ${parts.join(', ')}` : ''}`
+  if (memory.used === undefined || maxmemoryMb === undefined) return [all]
+  const used = `${Math.round(100 * memory.used)} % of maxmemory, ${amount(maxmemoryMb)} MB`
+  return [all, `               ${used}${memory.fix === undefined ? '' : `, IS TOO MUCH: ${memory.fix}`}`]
 }
 
 function priceLines({ lambda, schedules, redis }: Plan['month']['price']): string[] {

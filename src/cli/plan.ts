@@ -11,11 +11,12 @@ import { loadConsumers } from './targets.ts'
 import { UsageError } from './usage-error.ts'
 
 const USAGE = `millrace plan [MODULE]... [--events-per-second N] [--handler-ms N] [--schedule 'rate(1 minute)'] [--pollers N] [--wakes] [--wakes-claimer]
-              [--memory MB] [--timeout SECONDS] [--round-trip-ms N] [--backlog N] [--rate-limit N/SECONDS] [--lambda-gb-second PRICE] [--lambda-request PRICE]
+              [--memory MB] [--timeout SECONDS] [--round-trip-ms N] [--backlog N] [--rate-limit N/SECONDS] [--entry-bytes N]
+              [--max-length N | --retention-ms N] [--deduplicate-ms N] [--delay-ms N] [--maxmemory MB] [--lambda-gb-second PRICE] [--lambda-request PRICE]
               [--schedule-tick PRICE] [--redis-command PRICE] [--json]
 millrace plan --acl MODULE...
 
-Works out what consumers do and cost: latency, capacity, commands and invocations in 30 days, and the price of what has a rate. Arithmetic
+Works out what consumers do and cost: latency, capacity, memory, commands and invocations in 30 days, and the price of what has a rate. Arithmetic
 for events that come evenly, warm functions and nothing that fails; it connects to nothing.
 
   MODULE                    a file that exports consumers, as from defineConsumer (default: one with every setting at its default)
@@ -30,6 +31,12 @@ for events that come evenly, warm functions and nothing that fails; it connects 
   --round-trip-ms N         to Redis and back (default: 2)
   --backlog N               entries that wait: how long rate limits take for them, and what runs cost that wait for turns
   --rate-limit N/SECONDS    a rate limit of all routes, as 100/1, beside those that MODULE has
+  --entry-bytes N           names and values of an entry, as millrace analyze counts them (default: 512)
+  --max-length N            entries that publishers have each stream keep (default: 1000000)
+  --retention-ms N          or for how long
+  --deduplicate-ms N        publishers remember event ids for so long
+  --delay-ms N              events are delayed for so long, on average over all of them
+  --maxmemory MB            what Redis may use: shows the part of it, and what to lower
   --lambda-gb-second PRICE  and the other rates, in any one currency; what has no rate has no price
   --acl                     prints ACL users with what the consumers' functions need, policies' needs included, and nothing else
   --json                    for machines`
@@ -42,6 +49,12 @@ const NUMBERS = {
   memory: (value) => ({ memoryMb: value }),
   timeout: (value) => ({ functionTimeoutMs: value * 1_000 }),
   backlog: (value) => ({ backlog: value }),
+  'entry-bytes': (value) => ({ entryBytes: value }),
+  'max-length': (value) => ({ maxLength: value }),
+  'retention-ms': (value) => ({ retentionMs: value }),
+  'deduplicate-ms': (value) => ({ deduplicateMs: value }),
+  'delay-ms': (value) => ({ delayMs: value }),
+  maxmemory: (value) => ({ maxmemoryMb: value }),
   'round-trip-ms': (value) => ({ roundTripMs: value }),
   'lambda-gb-second': (value) => ({ rates: { lambdaGbSecond: value } }),
   'lambda-request': (value) => ({ rates: { lambdaRequest: value } }),

@@ -1,5 +1,5 @@
 import { PARKED_CONSUMER } from '../core/keys.ts'
-import { formatCount, formatDuration, formatNumber } from '../core/words.ts'
+import { formatBytes, formatCount, formatDuration, formatNumber } from '../core/words.ts'
 import type {
   ConsumerInspection,
   DeliveryCounts,
@@ -17,7 +17,7 @@ import { pauseText } from './pause-text.ts'
 import { setLines } from './set-lines.ts'
 import { printable, printableName } from './text/printable.ts'
 import type { Paint, TableCell, TableColumn } from './text/text.ts'
-import { formatBytes, paint, tableLines } from './text/text.ts'
+import { paint, tableLines } from './text/text.ts'
 
 /** From this age on a pending entry is marked: what always fails is a dead letter by then. The alarms of a deployment go off there, too. */
 const OLD_MS = 15 * 60_000

@@ -2,9 +2,10 @@ import type { Codec, DecodedEvent } from '../core/codec.ts'
 import { checkDecodedEvent } from '../core/decoded-event.ts'
 import type { Entry } from '../core/entry.ts'
 import { entryBytes, parseEntryId } from '../core/entry.ts'
+import { formatBytes } from '../core/words.ts'
 import { MillraceError } from '../errors.ts'
 import { cutText, printable, printableJson, printableName } from './text/printable.ts'
-import { formatBytes, paint } from './text/text.ts'
+import { paint } from './text/text.ts'
 
 /** An entry as `millrace tail` shows it. */
 export interface TailedEntry {

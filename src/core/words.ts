@@ -41,3 +41,11 @@ export function formatNumber(value: number): string {
 export function formatCount(value: number, one: string, many = `${one}s`): string {
   return `${formatNumber(value)} ${value === 1 ? one : many}`
 }
+
+const BYTE_UNITS = ['B', 'KB', 'MB', 'GB', 'TB']
+
+/** Bytes, a KB being 1,024: `12.3 MB`. */
+export function formatBytes(value: number): string {
+  const power = Math.min(Math.floor(Math.log2(Math.max(1, value)) / 10), BYTE_UNITS.length - 1)
+  return `${power === 0 ? value : (value / 1_024 ** power).toFixed(1)} ${BYTE_UNITS[power]}`
+}

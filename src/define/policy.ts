@@ -87,7 +87,12 @@ export interface StartGuard {
  * is refused at run time for not being named here; but the functions' users have no right to it, where they have what `millrace plan --acl` prints.
  */
 export interface PolicyKeyRights {
-  readonly keys: readonly { readonly key: string; readonly commands: readonly string[] }[]
+  readonly keys: readonly {
+    readonly key: string
+    readonly commands: readonly string[]
+    /** Milliseconds for which each event leaves a key of that name: `plan` and the doctor count their memory. Default: none is left. */
+    readonly perEventMs?: number
+  }[]
 }
 
 /** Under which a run shows policies of this package what others do not need. */

@@ -71,6 +71,7 @@ export type { Pause, Paused, PauseOptions, PauseSource, Resumed, ResumeOptions }
 export { pause, resume } from './pause/pause.ts'
 export type { AccessStrings } from './plan/access.ts'
 export { accessOf } from './plan/access.ts'
+export type { MemoryPartPlan, MemoryPlan } from './plan/memory.ts'
 export type { PlanOptions, Rates } from './plan/options.ts'
 export type { FunctionMonth, Plan, Price } from './plan/plan.ts'
 export { plan } from './plan/plan.ts'

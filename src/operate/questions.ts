@@ -8,6 +8,7 @@ import { type GroupInfo, parseXinfoGroups, xinfoGroups } from '../group/redis/co
 import { parseXinfoStream, type StreamInfo, xinfoStream } from '../group/redis/commands/xinfo-stream.ts'
 import { type PendingEntry, parseXpending, xpending } from '../group/redis/commands/xpending.ts'
 import { parseXrange, xrange } from '../group/redis/commands/xrange.ts'
+import type { RedisReply } from '../group/redis/transport.ts'
 import type { ServerQuestion } from './ask.ts'
 
 /** Questions about a server, a stream and a group, for everybody who inspects them. Each error is a refusal, unless the asker adds `answerOf`. */
@@ -25,6 +26,12 @@ export function groupsQuestion(stream: string): ServerQuestion<readonly GroupInf
 
 export function consumersQuestion(stream: string, group: string): ServerQuestion<readonly ConsumerInfo[]> {
   return { call: xinfoConsumers(stream, group), right: '+xinfo|consumers', read: parseXinfoConsumers }
+}
+
+/** Bytes that a key takes, as MEMORY USAGE estimates them; `undefined` if there is none. */
+export function memoryUsageQuestion(key: string): ServerQuestion<number | undefined> {
+  const read = (reply: RedisReply) => (reply === null ? undefined : Number(reply))
+  return { call: ['memory', 'USAGE', key], right: '+memory|usage', read }
 }
 
 /** The pending entries with the lowest ids. */

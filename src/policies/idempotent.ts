@@ -59,7 +59,7 @@ export function idempotent(options: IdempotentOptions): Policy {
     assertFits: (settings) => assertOutlastsRetries(resolved.ttlMs, settings),
     needs: (keys) => ({
       keys: [
-        { key: `${keys.marker('')}*`, commands: ['get', 'set'] },
+        { key: `${keys.marker('')}*`, commands: ['get', 'set'], perEventMs: resolved.ttlMs },
         { key: keys.due, commands: ['zscore'] },
       ],
     }),

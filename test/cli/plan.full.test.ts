@@ -26,6 +26,7 @@ describe('millrace plan', () => {
         'Latency        mean 30.06 s, worst 60.06 s; after a crash at most 120 s',
         'Retries        the first at most 60.01 s late, others 2 s; waiting takes at most 1,188,000 GB-seconds in 30 days',
         'Capacity       146 events/s, of which 0 % are used',
+        'Memory         at most 0 B',
         '',
         'In 30 days       poller  claimer  publishers      sum',
         'Invocations      43,200   43,200               86,400',
@@ -43,6 +44,17 @@ describe('millrace plan', () => {
 
     expect(text).toMatch(/^Latency {8}mean without end, worst without end/m)
     expect(text).toMatch(/^Capacity .* less than come: THE STREAM GROWS$/m)
+  })
+
+  test('says how much of maxmemory a stream will take, and what to lower', async () => {
+    const { text } = await planned('--entry-bytes', '800', '--maxmemory', '512')
+
+    expect(text).toMatch(
+      /^Memory {9}at most 1018\.\d MB: 1,000,000 entries of 800 B \(11d 13h\) 793\.\d MB, 10,000 pending 1\.5 MB, 100,000 set aside 25\.6 MB, 100,000 dead letters 198\.\d MB$/m,
+    )
+    expect(text).toMatch(
+      /^ {15}199 % of maxmemory, 512 MB, IS TOO MUCH: lower maxLength from 1,000,000 to 290,000, keep large payloads elsewhere \(claimCheck\), or take a maxmemory of 1,13\d MB or more$/m,
+    )
   })
 
   test('--json prints the numbers, a plan a consumer', async () => {

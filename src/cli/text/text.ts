@@ -8,14 +8,6 @@ export type Paint = (format: Format, text: string) => string
 /** Colours where standard output shows colours: a terminal, without NO_COLOR. */
 export const paint: Paint = (format, text) => styleText(format, text, { stream: process.stdout })
 
-/** Bytes, a KB being 1,024: `12.3 MB`. */
-export function formatBytes(value: number): string {
-  const power = Math.min(Math.floor(Math.log2(Math.max(1, value)) / 10), SIZES.length - 1)
-  return `${power === 0 ? value : (value / 1_024 ** power).toFixed(1)} ${SIZES[power]}`
-}
-
-const SIZES = ['B', 'KB', 'MB', 'GB', 'TB']
-
 /** A cell of a table, or only its text. */
 export type TableCell = string | { readonly text: string; readonly as: Format }
 

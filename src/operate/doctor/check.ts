@@ -8,6 +8,7 @@ import type { GroupFacts, RightsFacts, ServerFacts, StreamFacts, UnreadEntriesFa
 import type { CheckResult, Finding } from './finding.ts'
 import { errorResult, unknownResult } from './finding.ts'
 import type { FlowFacts } from './flow-facts.ts'
+import type { SizeFacts } from './sizes.ts'
 
 /** Everything that a check may need to know. */
 export interface DoctorFacts
@@ -17,7 +18,8 @@ export interface DoctorFacts
     UnreadEntriesFacts,
     RightsFacts,
     FlowFacts,
-    AsideFacts {}
+    AsideFacts,
+    SizeFacts {}
 
 /** What a check is made for: once per server, per stream, or per group. */
 export type CheckScope = 'server' | 'stream' | 'group'

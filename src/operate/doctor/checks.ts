@@ -21,6 +21,7 @@ import {
   serverRoleCheck,
   serverVersionCheck,
 } from './checks/server.ts'
+import { sizingCheck } from './checks/sizing.ts'
 import { slotsCheck } from './checks/slots.ts'
 import { idsAheadOfClockCheck, otherGroupsCheck, streamCheck, streamExpiryCheck } from './checks/stream.ts'
 import { timeoutsCheck } from './checks/timeouts.ts'
@@ -33,6 +34,7 @@ export const DOCTOR_CHECKS: readonly DoctorCheck[] = [
   clusterKeysCheck,
   evictionCheck,
   memoryCheck,
+  sizingCheck,
   persistenceCheck,
   iamCheck,
   clientBytesCheck,

@@ -34,6 +34,7 @@ import { groupQuestions, rightsQuestions, serverQuestions, streamQuestions, unre
 import type { Finding } from './finding.ts'
 import { errorResult, SEVERITIES } from './finding.ts'
 import type { FlowFacts } from './flow-facts.ts'
+import { sizesOf } from './sizes.ts'
 
 /** Where the doctor looks, and what the server cannot say. */
 export interface DoctorOptions {
@@ -118,7 +119,7 @@ type About = Omit<CheckSubject, 'stream' | 'ours'>
 function examineWard({ server, patients }: Ward, about: About): Finding[] {
   const [{ name: stream }] = patients as readonly [StreamPatient]
   return [
-    ...examine('server', server.answers, { ...about, stream, ours: new Set() }),
+    ...examine('server', { ...server.answers, sizes: sizesOf(patients) }, { ...about, stream, ours: new Set() }),
     ...patients.flatMap((patient) => examineStream(patient, server.answers, about)),
   ]
 }

@@ -18,6 +18,7 @@ import {
   groupStateMemberQuestion,
   groupsQuestion,
   lettersTrimmedQuestion,
+  memoryUsageQuestion,
   oldestPendingQuestion,
   pausesQuestion,
   readStreamAbsence,
@@ -48,6 +49,8 @@ type Found = StreamInfo | StreamAbsence
 export interface StreamFacts extends DelayFacts, KeepingFacts {
   readonly stream: Found
   readonly groups: readonly GroupInfo[]
+  /** What it takes on the server, groups included; `undefined`: there is none. */
+  readonly memoryUsage: number | undefined
   /** Milliseconds until the key expires; `undefined`: it does not. */
   readonly ttlMs: number | undefined
 }
@@ -108,6 +111,7 @@ export function streamQuestions(stream: string): QuestionsByName<StreamFacts> {
   return {
     stream: foundQuestion(stream),
     groups: { ...groupsQuestion(stream), answerOf: (error) => (readStreamAbsence(error) ? [] : undefined) },
+    memoryUsage: memoryUsageQuestion(stream),
     ttlMs: {
       call: ['pttl', stream],
       right: '+pttl',

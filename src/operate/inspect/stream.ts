@@ -3,10 +3,9 @@ import { compareEntryIds, parseEntryId } from '../../core/entry.ts'
 import type { GroupInfo } from '../../group/redis/commands/xinfo-groups.ts'
 import type { StreamInfo } from '../../group/redis/commands/xinfo-stream.ts'
 import type { CallSender } from '../../group/redis/sender.ts'
-import type { RedisReply } from '../../group/redis/transport.ts'
-import type { AnswerOrRefusal, ServerQuestion } from '../ask.ts'
+import type { AnswerOrRefusal } from '../ask.ts'
 import { askQuestions } from '../ask.ts'
-import { groupsQuestion, readStreamAbsence, streamInfoQuestion } from '../questions.ts'
+import { groupsQuestion, memoryUsageQuestion, readStreamAbsence, streamInfoQuestion } from '../questions.ts'
 import { ageOfEntryIfKnown } from './ages.ts'
 import { delayQuestions, delaysOf } from './delays.ts'
 import { inspectGroup } from './group.ts'
@@ -27,7 +26,7 @@ export async function inspectStream(sender: CallSender, request: StreamInspectio
   const told = await askQuestions(sender, {
     groups: groupsQuestion(stream),
     info: streamInfoQuestion(stream),
-    memoryBytes: memoryQuestion(stream),
+    memoryBytes: memoryUsageQuestion(stream),
     ...delayQuestions(stream),
     ...keepingQuestions(stream),
   })
@@ -85,11 +84,6 @@ function doneBefore(groups: readonly GroupInspection[]): string | undefined {
 function idAfter(entryId: string): string {
   const { ms, seq } = parseEntryId(entryId)
   return `${ms}-${BigInt(seq) + 1n}`
-}
-
-function memoryQuestion(stream: string): ServerQuestion<number | undefined> {
-  const read = (reply: RedisReply) => (reply === null ? undefined : Number(reply))
-  return { call: ['memory', 'USAGE', stream], right: '+memory|usage', read }
 }
 
 function stateOf(told: readonly AnswerOrRefusal<unknown>[]): StreamInspection['state'] {

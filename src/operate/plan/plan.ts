@@ -1,6 +1,7 @@
 import type { Consumer, ConsumerSet } from '../../define/consumer.ts'
 import type { ConsumerSettings } from '../../define/consumer-settings.ts'
 import { COMMANDS_PER_STEP, IDLE_ROUND_TRIPS } from './commands.ts'
+import { type MemoryPlan, memoryPlan } from './memory.ts'
 import type { PlanOptions, Rates, ResolvedPlanOptions } from './options.ts'
 import { resolvePlanOptions } from './options.ts'
 import { limitOfAll, type RateLimitPlan, rateLimitPlan, rateLimitsOf } from './rate-limits.ts'
@@ -32,6 +33,8 @@ export interface Plan {
   }
   /** What rate limits cost: those of the consumer, then that of the options. */
   readonly rateLimits: readonly RateLimitPlan[]
+  /** What lies in the server's memory. */
+  readonly memory: MemoryPlan
   /** In 30 days. */
   readonly month: {
     readonly poller: FunctionMonth
@@ -84,6 +87,7 @@ export function plan(consumer: Consumer | ConsumerSet | ConsumerSettings, option
     retries: retriesOf(settings, given),
     capacity,
     rateLimits: limits.map((limit) => rateLimitPlan(limit, settings, given)),
+    memory: memoryPlan(subject, settings, given, streams),
     month: monthOf(settings, given, Math.min(given.eventsPerSecond, capacity.eventsPerSecond), streams),
   }
 }

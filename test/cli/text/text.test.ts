@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest'
-import { formatBytes, tableLines } from '../../../src/cli/text/text.ts'
+import { tableLines } from '../../../src/cli/text/text.ts'
+import { formatBytes } from '../../../src/core/words.ts'
 
 test.each([
   [0, '0 B'],

@@ -77,7 +77,7 @@ describe('checkAtColdStart()', () => {
     expect(lines).toEqual([
       [
         'info',
-        expect.stringMatching(/^The server did not answer all: 6 checks/),
+        expect.stringMatching(/^The server did not answer all: 7 checks/),
         { checks: expect.arrayContaining(['eviction']) },
       ],
     ])

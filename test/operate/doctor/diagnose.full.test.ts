@@ -63,7 +63,9 @@ describe('diagnose()', () => {
     expect(sent.length).toBeLessThan(84)
     expect(new Set(sent)).toEqual(
       new Set(
-        'info time evalsha eval xinfo pttl xpending exists hget hgetall get zcount zcard zrangebyscore'.split(' '),
+        'info time evalsha eval xinfo memory pttl xpending exists hget hgetall get zcount zcard zrangebyscore'.split(
+          ' ',
+        ),
       ),
     )
     expect(await scenario.raw.dump('orders')).toEqual(before)
@@ -671,10 +673,10 @@ describe('dead letters', () => {
 
 describe('what is refused', () => {
   test.each([
-    ['orders-claimer', 'cluster eviction memory persistence role version'],
+    ['orders-claimer', 'cluster eviction memory persistence role sizing version'],
     [
       'orders-poller',
-      'aging claiming cluster consumers dead-group eviction index memory pending persistence polling role set-aside unknown-types version',
+      'aging claiming cluster consumers dead-group eviction index memory pending persistence polling role set-aside sizing unknown-types version',
     ],
   ])('is unknown to %s, with the missing right, and all else is known', async (user, expected) => {
     const scenario = await healthy()

@@ -2,6 +2,7 @@ import { RedisReplyError } from 'millrace'
 import { describe, expect, test } from 'vitest'
 import { type CheckSubject, runCheck } from '../../../src/operate/doctor/check.ts'
 import { persistenceCheck, serverClockCheck, serverVersionCheck } from '../../../src/operate/doctor/checks/server.ts'
+import { sizingCheck } from '../../../src/operate/doctor/checks/sizing.ts'
 import { streamCheck } from '../../../src/operate/doctor/checks/stream.ts'
 
 // what no server of this machine says: other versions, a broken disk, another node of a cluster
@@ -74,5 +75,13 @@ test('another node of a cluster is an error of the client', () => {
       message: 'Not told: MOVED 105 127.0.0.1:7001',
       fix: 'the server is a cluster: ?cluster in the URL, or connectIoredis(() => new Cluster([…])), finds its nodes',
     },
+  ])
+})
+
+test('maxmemory that a server does not report is unknown', () => {
+  const info = { used_memory: '1000000' }
+
+  expect(runCheck(sizingCheck, { info: { value: info }, sizes: { value: [] } }, subject)).toMatchObject([
+    { severity: 'unknown', message: 'The server does not report its maxmemory' },
   ])
 })
