@@ -59,8 +59,8 @@ export function prioritized<const Priority extends string>(
     },
     consumers(options, define) {
       // a key's events would be in several streams
-      const { use = [] } = options as { readonly use?: readonly Partial<PolicyDefinition>[] }
-      if (use.some(({ kind }) => kind === 'order'))
+      const { use } = options as { readonly use?: readonly (Partial<PolicyDefinition> | undefined)[] }
+      if (Array.isArray(use) && use.some((policy) => policy?.kind === 'order'))
         throw wrongUseError(`define the consumers of ${quotedValue(name)}`, 'orderedBy is for a consumer of one stream')
       const { startAt = '0', maxBytes = CONSUMER_NUMBER_OPTIONS.maxBytes.default } = options
       if (startAt !== '0' && startAt !== '$')

@@ -29,7 +29,7 @@ export interface Effects {
   /** A key in the stream's hash slot: `{orders}:booked` for `booked`. */
   key(name: string): string
   /**
-   * Appends an event as that publisher would: its stream, producer, trimming and bounds. Its connection is not used, nobody is woken, and its observers hear nothing of it. A schema
+   * Appends an event as that publisher would: its stream, producer, trimming and `maxEntryBytes`, whatever its `maxBacklog`. Its connection is not used, nobody is woken, and its observers hear nothing of it. A schema
    * must answer at once.
    *
    * @throws {InvalidPayloadError} The schema refuses it.

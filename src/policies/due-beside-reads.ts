@@ -53,11 +53,20 @@ export class DueByPolicies implements DueBesideReads {
   }
 
   async untilDue(isVetoed: boolean): Promise<boolean> {
+    const policies = this.#policies
+    const retries = isVetoed ? undefined : this.#retries
+    const { resume } = policies
+    try {
+      return await this.#untilDue(retries)
+    } finally {
+      policies.resume = resume
+    }
+  }
+
+  async #untilDue(retries: DueRetries | undefined): Promise<boolean> {
     const { time } = this.#run
     const policies = this.#policies
     const pool = this.#pool
-    const retries = isVetoed ? undefined : this.#retries
-    const { resume } = policies
     let isTime = false
     while (!isTime && !time.isStopped) {
       retries?.noteSettled()
@@ -75,7 +84,6 @@ export class DueByPolicies implements DueBesideReads {
       await pool.until(() => isOver)
       for (const cancel of cancels) cancel()
     }
-    policies.resume = resume
     return isTime
   }
 

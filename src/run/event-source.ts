@@ -25,9 +25,10 @@ export function applyDeployedSettings(
   const action = `read ${EVENT_SOURCE_VARIABLE}`
   const sources = parse(action, json)
   return consumers.map((consumer) => {
-    const source = sources.find(
-      ({ stream, group }) => [consumer.stream, consumer.set?.name].includes(stream) && group === consumer.group,
-    )
+    const own = sources.filter(({ group }) => group === consumer.group)
+    // what is said of a set holds for each of its streams, unless that has its own
+    const source =
+      own.find(({ stream }) => stream === consumer.stream) ?? own.find(({ stream }) => stream === consumer.set?.name)
     if (!source) return consumer
     const { stream: _stream, group: _group, filterPatterns, ...overrides } = source
     return {

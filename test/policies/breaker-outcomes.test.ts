@@ -45,6 +45,22 @@ describeEverywhere('what is left of circuit breakers', (start) => {
   })
 })
 
+describeEverywhere('a circuit breaker that was closed by hand', (start) => {
+  it('leaves nothing of what failed before', async () => {
+    const world = await start()
+    const fails = () => Promise.reject(new Error('out'))
+    const breaker = circuitBreaker({ failures: 2, perMs: 60_000, probeAfterMs: 60_000 })
+    const consumer = billing(fails, { use: [breaker], concurrency: 1, maxDeliveries: 9 })
+    await world.publish('p1', 'p2', 'p3')
+    await world.poll(consumer)
+
+    expect(await closeBreakers(consumer, { redis: world.redis })).toHaveLength(1)
+
+    const flat = (await world.command('hgetall', consumer.keys.breakers)) as object
+    expect(Object.keys(flat)).toEqual([])
+  })
+})
+
 it('a reader that knows open circuit breakers alone leaves out whatever else the hash has', () => {
   const open = [
     ['until a b', '5'],

@@ -52,6 +52,21 @@ describe('what the deployment sets', () => {
     expect(calls).toEqual(['b'])
   })
 
+  test('holds for each stream of a set, unless that has its own', () => {
+    const stream = prioritized('jobs', ['high', 'low'])
+    const set = defineConsumer({ stream, group: 'work', routes: [on(OrderPaid, () => {})] })
+    const sources = [
+      { stream: 'jobs', group: 'work', batchSize: 7 },
+      { stream: '{jobs}:low', group: 'work', batchSize: 3 },
+    ]
+    const deployed = applyDeployedSettings(set, { MILLRACE_EVENT_SOURCE: JSON.stringify(sources) })
+
+    expect(deployed.map(({ stream: key, settings }) => [key, settings.batchSize])).toEqual([
+      ['{jobs}:high', 7],
+      ['{jobs}:low', 3],
+    ])
+  })
+
   test('does not change what the code filters by where it says nothing of it', () => {
     const filtered = billing(() => {}, { filter: withPatterns([{ type: ['OrderPaid'] }]) })
     const [deployed] = applyDeployedSettings([filtered], {

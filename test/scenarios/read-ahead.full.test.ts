@@ -1,7 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import type { Redis } from 'ioredis'
 import type { EventHandler, InvocationFailedError } from 'millrace'
-import { on, poll } from 'millrace'
+import { on, orderedBy, poll } from 'millrace'
 import { connectIoredis } from 'millrace/ioredis'
 import { describe, expect, it, onTestFinished } from 'vitest'
 import { claimOnce } from '../support/claim-once.ts'
@@ -44,6 +44,11 @@ describe('reading ahead', () => {
   it.each([
     ['a death would use up the only delivery of two batches', { maxDeliveries: 1 }, () => {}],
     ['handlers are slow', {}, () => delay(600)],
+    [
+      'order is kept, and what is read joins what is undone by then',
+      { use: [orderedBy(({ eventId }) => eventId)] },
+      () => {},
+    ],
   ])('does not where %s', async (_why, settings, then) => {
     const { redis, publish, most, look } = await startDistant()
     const { handler } = noting(async () => {

@@ -32,11 +32,16 @@ export class MetricLines {
 /** Lines by their dimensions, in the order in which they were first asked for. Asked for at every call: maps of maps take no time to make a key. */
 class Lines {
   readonly all: MetricLine[] = []
-  readonly #sets: ReadonlyMap<string, string>
+  /** Of a group: the sets of its streams. */
+  readonly #sets: ReadonlyMap<string, ReadonlyMap<string, string>>
   readonly #byStream = new Map<string, Map<string, Map<string, Map<string, MetricLine>>>>()
 
   constructor({ consumers }: ObservedInvocation) {
-    this.#sets = new Map(consumers.flatMap(({ stream, set }) => (set === undefined ? [] : [[stream, set]])))
+    const inSets = consumers.flatMap(({ stream, group, set }) => (set === undefined ? [] : { stream, group, set }))
+    const byGroup = Map.groupBy(inSets, ({ group }) => group)
+    this.#sets = new Map(
+      [...byGroup].map(([group, all]) => [group, new Map(all.map(({ stream, set }) => [stream, set]))]),
+    )
   }
 
   /**
@@ -46,7 +51,7 @@ class Lines {
    * @param more Further dimensions, of the same line whenever its third dimension is the same.
    */
   of(key: string, group: string, name = '', value = '', more: MetricDimensions = {}): MetricLine {
-    const stream = this.#sets.get(key) ?? key
+    const stream = this.#sets.get(group)?.get(key) ?? key
     const byGroup = within(this.#byStream, stream)
     const byValue = within(within(byGroup, group), name)
     const known = byValue.get(value)

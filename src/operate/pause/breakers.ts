@@ -1,5 +1,5 @@
 import type { OpenBreaker } from '../../core/gates.ts'
-import { BREAKER_FIELDS, parseBreakers } from '../../core/gates.ts'
+import { BREAKER_FIELDS, OUTCOME_FIELDS, parseBreakers } from '../../core/gates.ts'
 import { assertKnownKeys, assertKnownOptions, assertObject, assertText } from '../../core/options.ts'
 import type { ConsumerSet } from '../../define/consumer.ts'
 import { resolveConsumerKeys, resolveSettings } from '../../define/consumer-settings.ts'
@@ -51,7 +51,9 @@ export async function closeBreakers(
   const open = await openBreakers(source, options)
   if (open.length === 0) return open
   const { group, key } = resolveSource('close circuit breakers of', source, options)
-  const fields = open.flatMap(({ eventType }) => BREAKER_FIELDS.map((field) => `${field} ${eventType}`))
+  // what failed before says nothing any more
+  const names = [...BREAKER_FIELDS, ...OUTCOME_FIELDS]
+  const fields = open.flatMap(({ eventType }) => names.map((field) => `${field} ${eventType}`))
   const [reply] = await group.ask([['hdel', key, ...fields]])
   if (reply instanceof Error) throw reply
   return open

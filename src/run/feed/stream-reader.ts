@@ -29,7 +29,9 @@ export class StreamReader {
   atMost = Infinity
   readonly #run: Run
   readonly #scaler: BacklogScaler
-  /** An event of a batch route is handed over with those of its own read, and a death would use up the only delivery of two batches. */
+  /**
+   * An event of a batch route is handed over with those of its own read, and a death would use up the only delivery of two batches. Where order is kept, what is read joins what is undone by then.
+   */
   readonly #neverAhead: boolean
   #isFirst = true
   /** What is pending grows only by failures, so it is inspected by the first read and by those that follow them. */
@@ -44,11 +46,12 @@ export class StreamReader {
   #requestMs = Infinity
 
   constructor(run: Run, scaler: BacklogScaler) {
-    const { routes, routeBounds, settings } = run.parts.consumer
+    const { routes, routeBounds, settings, policies } = run.parts.consumer
     this.#run = run
     this.#scaler = scaler
     const hasBatches = [...routes.values()].some(({ batching }) => batching)
-    this.#neverAhead = settings.mode !== 'drain' || routeBounds.fewestDeliveries === 1 || hasBatches
+    const isOrdered = policies.some(({ policy }) => policy.kind === 'order')
+    this.#neverAhead = settings.mode !== 'drain' || routeBounds.fewestDeliveries === 1 || hasBatches || isOrdered
   }
 
   /** A read ahead was sent and what it brings has yet to be taken. */

@@ -271,6 +271,24 @@ describe('reportMetrics()', () => {
     ])
   })
 
+  test('names a set for its own consumer alone, not for another group of one of its streams', () => {
+    const consumers = [
+      { stream: '{jobs}:high', group: 'work', set: 'jobs' },
+      { stream: '{jobs}:high', group: 'audit' },
+    ]
+    const invocation: ObservedInvocation = { ...anInvocation(), consumers }
+    end(
+      invocation,
+      aReport({ stream: '{jobs}:high', group: 'work' }),
+      aReport({ stream: '{jobs}:high', group: 'audit' }),
+    )
+
+    expect(lines().map(({ dimensions: { EventSource, ConsumerGroup } }) => [EventSource, ConsumerGroup])).toEqual([
+      ['jobs', 'work'],
+      ['{jobs}:high', 'audit'],
+    ])
+  })
+
   test('says how long ago something last succeeded, where the claimer knows', () => {
     const backlog = {
       pending: 1,
