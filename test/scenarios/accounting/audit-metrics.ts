@@ -90,6 +90,14 @@ const auditGroup: Audit = (books, ledger, group, watch, dimensions) => {
   const callsOf = (requestId: string) => calls.filter(({ call }) => call.invocation.context.awsRequestId === requestId)
   spread('Duration', ({ requestId }) => callsOf(requestId).length)
   spread('PublishToAckAge', ({ report }) => report.acked)
+  // what no handler was called for has none
+  const handledOf = (requestId: string) =>
+    toldOf(books, 'acked').flatMap((one) =>
+      one.group === group && one.invocation.context.awsRequestId === requestId
+        ? one.entries.filter((entry) => !isSkipped(entry))
+        : [],
+    )
+  spread('AckLatency', ({ requestId }) => handledOf(requestId).length)
   spread('ClaimedAge', ({ report }) => report.claimed)
   spread('ClaimedIdle', ({ report }) => report.claimed)
   ledger.same(
@@ -102,6 +110,20 @@ const auditGroup: Audit = (books, ledger, group, watch, dimensions) => {
     watch.values('DeliveryCount', dimensions),
     visits.map(({ deliveryCount }) => deliveryCount),
   )
+  const again = visits.filter(({ deliveryCount }) => deliveryCount > 1)
+  const isAgain = (requestId: string, entryId: string) =>
+    again.some((visit) => visit.requestId === requestId && visit.entryId === entryId)
+  const ackedAgain = parts.flatMap(({ requestId }) =>
+    handledOf(requestId).filter(({ entryId }) => isAgain(requestId, entryId)),
+  )
+  for (const [name, expected] of [
+    ['RedeliveredInvokedEventCount', again.length],
+    ['RedeliveredFailedInvokeEventCount', again.filter(hasFailed).length],
+    ['RedeliveredDeletedEventCount', ackedAgain.length],
+  ] as const)
+    ledger.equal(`${group}: ${name}`, metric(name), expected)
+  const byError = Object.values(watch.sumsBy('ErrorName', 'FailedInvokeEventCount', dimensions))
+  ledger.equal(`${group}: failures of all names`, sum(byError), metric('FailedInvokeEventCount'))
   ledger.atMost(`${group}: deliveries of one line`, Math.max(...parts.map(({ report }) => report.invoked)), MOST_VALUES)
 }
 
