@@ -9,7 +9,7 @@ export const JANITOR_VARIABLE = 'MILLRACE_JANITOR'
 /**
  * The streams of a janitor with what its deployment sets: the template has the last word, and its groups join those of the code.
  *
- * @throws {TypeError | RangeError} The variable is not JSON of that form, or names a stream that the code does not, or a value is out of range.
+ * @throws {TypeError | RangeError} The variable is not JSON of that form, or a value is out of range.
  */
 export function deployedStreams(streams: readonly TendedStream[], env: NodeJS.ProcessEnv): readonly TendedStream[] {
   const json = env[JANITOR_VARIABLE]
@@ -19,10 +19,11 @@ export function deployedStreams(streams: readonly TendedStream[], env: NodeJS.Pr
   const unknown = deployed.find(
     ({ stream }) => !streams.some((given) => given.stream === stream || given.set === stream),
   )
+  // no error: code may name its stream by a variable, as for a run by hand
   if (unknown)
-    throw wrongUseError(
-      action,
-      `its streams must be among those of createJanitor(), which alone are trimmed, got ${quotedValue(unknown.stream)}`,
+    process.emitWarning(
+      `${JANITOR_VARIABLE} has settings of stream ${quotedValue(unknown.stream)}, which createJanitor() does not trim`,
+      'MillraceWarning',
     )
   const merged = streams.map((given) => {
     // what is said of a set holds for each of its streams, unless that has its own
