@@ -27,8 +27,8 @@ const FUNCTIONS = {
 
 /** To a poller over TCP. */
 const FEATURES = {
-  'definePolicy()': ["export { definePolicy } from 'millrace'", '21.8 KB'],
-  'idempotent()': ["export { idempotent } from 'millrace'", '27.2 KB'],
+  'definePolicy()': ["export { definePolicy } from 'millrace'", '22 KB'],
+  'idempotent()': ["export { idempotent } from 'millrace'", '27.4 KB'],
   'circuitBreaker()': ["export { circuitBreaker } from 'millrace'", '56.5 KB'],
   'rateLimit()': ["export { rateLimit } from 'millrace'", '57.4 KB'],
   'concurrencyLimit()': ["export { concurrencyLimit } from 'millrace'", '57.4 KB'],
@@ -37,7 +37,7 @@ const FEATURES = {
   'filterPatterns()': ["export { filterPatterns } from 'millrace'", '5.4 KB'],
   'flatCodec()': ["export { flatCodec } from 'millrace'", '5.2 KB'],
   'claimCheck()': ["export { claimCheck } from 'millrace'", '3.5 KB'],
-  'prioritized()': ["export { prioritized } from 'millrace'", '5.2 KB'],
+  'prioritized()': ["export { prioritized } from 'millrace'", '5.4 KB'],
   's3Store()': ["export { s3Store } from 'millrace/s3'", '1.1 KB'],
   'onBatch()': ["export { onBatch } from 'millrace'", '2.9 KB'],
   'lambdaFunction(), with onBatch()': [
@@ -62,7 +62,7 @@ const FEATURES = {
 }
 
 const ENTRY_POINTS = {
-  millrace: '366.5 KB',
+  millrace: '367.5 KB',
   'millrace/ioredis': '74.2 KB',
   'millrace/upstash': '47 KB',
   'millrace/operate': '148.5 KB',

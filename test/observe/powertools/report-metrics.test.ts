@@ -271,7 +271,7 @@ describe('reportMetrics()', () => {
     ])
   })
 
-  test('names a set for its own consumer alone, not for another group of one of its streams', () => {
+  test('names a set for its own consumer alone, not for another group of its streams', () => {
     const consumers = [
       { stream: '{jobs}:high', group: 'work', set: 'jobs' },
       { stream: '{jobs}:high', group: 'audit' },
