@@ -52,6 +52,12 @@ export const BREAKER_FIELDS = ['opened', 'until', 'probe', 'held', 'last', 'erro
  */
 export const OUTCOME_FIELDS = ['fails', 'worked'] as const
 
+/** Names and values of the breakers' hash, as HGETALL answers them one after the other. */
+export function breakerPairs(reply: unknown): [name: string, value: string][] {
+  const flat = (reply ?? []) as readonly string[]
+  return Array.from({ length: flat.length / 2 }, (_, n) => [flat[2 * n] as string, flat[2 * n + 1] as string])
+}
+
 /** Event types of which none is known to have succeeded since one failed. */
 export function failingTypes(fields: readonly (readonly [name: string, value: string])[]): readonly string[] {
   return fields.flatMap(([name]) => (name.startsWith('fails ') ? [name.slice('fails '.length)] : []))

@@ -1,7 +1,8 @@
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import type { Redis } from 'ioredis'
-import type { PrivateRedis } from '../../tools/redis-server.ts'
+import { Redis } from 'ioredis'
+import { onTestFinished } from 'vitest'
+import { type PrivateRedis, startRedisServer } from '../../tools/redis-server.ts'
 
 const FILE = join(import.meta.dirname, '../../infra/redis-acl.txt')
 const PASSWORD = 'only-in-tests'
@@ -51,4 +52,33 @@ export async function createAclUsers(
 /** Where a server is, for one of the users. */
 export function urlOf({ host, port }: Pick<PrivateRedis, 'host' | 'port'>, user: string): string {
   return `redis://${user}:${PASSWORD}@${host}:${port}`
+}
+
+/** Commands that a rule allows, a selector's too. */
+export function wordsOf(rule: string): string[] {
+  const words = rule.replace(/[()]/g, '').split(' ')
+  return words.filter((word) => word.startsWith('+')).map((word) => word.slice(1))
+}
+
+/** Of commands, each by a user of the file on a server of its own: those that are not refused for want of a right, with what came instead. */
+export async function takenBy(
+  tried: readonly (readonly [user: string, command: string])[],
+): Promise<readonly (readonly [user: string, command: string, answer: string])[]> {
+  const server = await startRedisServer()
+  onTestFinished(() => server.stop())
+  const owner = new Redis(server.url)
+  await createAclUsers(owner)
+  owner.disconnect()
+  const answers: [string, string, string][] = []
+  for (const [user, command] of tried) {
+    const client = new Redis(urlOf(server, user), { enableReadyCheck: false, disableClientInfo: true, protocol: 2 })
+    const [word = '', ...args] = command.split(' ')
+    const answer = await client.call(word, ...args).then(
+      () => 'none',
+      (error: Error) => error.message.split(' ')[0] as string,
+    )
+    client.disconnect()
+    answers.push([user, command, answer])
+  }
+  return answers.filter(([, , answer]) => answer !== 'NOPERM')
 }

@@ -1,34 +1,14 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import type { Connection, ConsumerSetOptions } from 'millrace'
 import { createPublisher, defineConsumer, defineEvent, on, poll, prioritized } from 'millrace'
-import { connect } from 'millrace/connect'
-import { connectMemory } from 'millrace/testing'
-import { describe, expect, it, onTestFinished } from 'vitest'
+import { describe, expect, it } from 'vitest'
 import * as z from 'zod/mini'
 import { reportImbalance } from '../../src/report.ts'
-import { startRestServer } from '../support/rest-server.ts'
-import { startScenario } from '../support/scenario.ts'
+import { PLACES } from '../support/places.ts'
 
 const Job = defineEvent('Job', { payload: z.object({ id: z.string() }) })
 const PRIORITIES = ['high', 'normal', 'low'] as const
 const many = (name: string, count: number) => Array.from({ length: count }, (_, n) => `${name}${n}`)
-
-const PLACES: readonly (readonly [string, () => Promise<Connection>])[] = [
-  ['TCP', async () => (await startScenario()).redis],
-  ['REST', overRest],
-  ['memory', async () => connectMemory()],
-]
-
-async function overRest(): Promise<Connection> {
-  const { server } = await startScenario()
-  const rest = await startRestServer({ redisUrl: server.url, token: 'secret' })
-  const redis = connect(rest.url.replace('://', '://:secret@'))
-  onTestFinished(async () => {
-    await redis.close()
-    await rest.close()
-  })
-  return redis
-}
 
 function aGroup(redis: Connection, work: (id: string) => unknown, options: Partial<ConsumerSetOptions>) {
   const stream = prioritized('jobs', PRIORITIES)

@@ -12,13 +12,11 @@ import {
   prioritized,
   rateLimit,
 } from 'millrace'
-import { connect } from 'millrace/connect'
 import { closeBreakers, diagnose, inspectStreams, openBreakers } from 'millrace/operate'
-import { connectMemory } from 'millrace/testing'
-import { describe, expect, it, onTestFinished } from 'vitest'
+import { describe, expect, it } from 'vitest'
 import * as z from 'zod/mini'
 import { claimOnce } from '../support/claim-once.ts'
-import { startRestServer } from '../support/rest-server.ts'
+import { PLACES } from '../support/places.ts'
 import { startScenario } from '../support/scenario.ts'
 
 const Job = defineEvent('Job', { payload: z.object({ id: z.string() }) })
@@ -26,23 +24,6 @@ const Other = defineEvent('Other', { payload: z.object({ id: z.string() }) })
 const jobs = prioritized('jobs', ['high', 'normal', 'low'])
 const PRIORITIES = ['high', 'normal', 'low'] as const
 type Handler = (event: EventOf<typeof Job> | EventOf<typeof Other>) => unknown
-
-const PLACES: readonly (readonly [string, () => Promise<Connection>])[] = [
-  ['TCP', async () => (await startScenario()).redis],
-  ['REST', overRest],
-  ['memory', async () => connectMemory()],
-]
-
-async function overRest(): Promise<Connection> {
-  const { server } = await startScenario()
-  const rest = await startRestServer({ redisUrl: server.url, token: 'secret' })
-  const redis = connect(rest.url.replace('://', '://:secret@'))
-  onTestFinished(async () => {
-    await redis.close()
-    await rest.close()
-  })
-  return redis
-}
 
 type RouteRules = Parameters<typeof on<typeof Job>>[2]
 

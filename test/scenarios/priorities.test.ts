@@ -11,36 +11,16 @@ import {
   prioritized,
   promoteDelays,
 } from 'millrace'
-import { connect } from 'millrace/connect'
-import { connectMemory } from 'millrace/testing'
-import { describe, expect, it, onTestFinished } from 'vitest'
+import { describe, expect, it } from 'vitest'
 import * as z from 'zod/mini'
 import { reportImbalance } from '../../src/report.ts'
 import { claimOnce } from '../support/claim-once.ts'
-import { startRestServer } from '../support/rest-server.ts'
-import { startScenario } from '../support/scenario.ts'
+import { PLACES } from '../support/places.ts'
 
 const Job = defineEvent('Job', { payload: z.object({ id: z.string() }) })
 const jobs = prioritized('jobs', ['high', 'normal', 'low'])
 const PRIORITIES = ['high', 'normal', 'low'] as const
 type Handler = (event: EventOf<typeof Job>) => unknown
-
-const PLACES: readonly (readonly [string, () => Promise<Connection>])[] = [
-  ['TCP', async () => (await startScenario()).redis],
-  ['REST', overRest],
-  ['memory', async () => connectMemory()],
-]
-
-async function overRest(): Promise<Connection> {
-  const { server } = await startScenario()
-  const rest = await startRestServer({ redisUrl: server.url, token: 'secret' })
-  const redis = connect(rest.url.replace('://', '://:secret@'))
-  onTestFinished(async () => {
-    await redis.close()
-    await rest.close()
-  })
-  return redis
-}
 
 /** The group `work` on the streams of the set, and the jobs its handler was called for. */
 function aGroup(redis: Connection, then: Handler = () => {}, options: Partial<ConsumerSetOptions> = {}) {

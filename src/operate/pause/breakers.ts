@@ -1,5 +1,5 @@
 import type { OpenBreaker } from '../../core/gates.ts'
-import { BREAKER_FIELDS, OUTCOME_FIELDS, parseBreakers } from '../../core/gates.ts'
+import { BREAKER_FIELDS, breakerPairs, OUTCOME_FIELDS, parseBreakers } from '../../core/gates.ts'
 import { assertKnownKeys, assertKnownOptions, assertObject, assertText } from '../../core/options.ts'
 import type { ConsumerSet } from '../../define/consumer.ts'
 import { resolveConsumerKeys, resolveSettings } from '../../define/consumer-settings.ts'
@@ -30,9 +30,7 @@ export async function openBreakers(
   const { group, key } = resolveSource('list open circuit breakers of', source, options)
   const [reply] = await group.ask([['hgetall', key]])
   if (reply instanceof Error) throw reply
-  const flat = (reply ?? []) as readonly string[]
-  const fields = Array.from({ length: flat.length / 2 }, (_, n) => [flat[2 * n], flat[2 * n + 1]] as [string, string])
-  return parseBreakers(fields)
+  return parseBreakers(breakerPairs(reply))
     .filter(({ eventType }) => options.type === undefined || eventType === options.type)
     .sort((a, b) => (a.eventType < b.eventType ? -1 : 1))
 }

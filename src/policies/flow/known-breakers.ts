@@ -1,6 +1,6 @@
 import { hash } from 'node:crypto'
 import type { OpenBreaker } from '../../core/gates.ts'
-import { failingTypes, parseBreakers } from '../../core/gates.ts'
+import { breakerPairs, failingTypes, parseBreakers } from '../../core/gates.ts'
 import type { ConsumerKeys } from '../../core/keys.ts'
 import type { PolicyCommand, PolicyReply } from '../../define/policy.ts'
 import type { RunParts } from '../../run/parts.ts'
@@ -72,8 +72,7 @@ export class KnownBreakers {
   /** @throws {Error} The server refused. */
   answered(reply: PolicyReply | undefined): void {
     if (reply instanceof Error) throw reply
-    const flat = (reply ?? []) as readonly string[]
-    const pairs = Array.from({ length: flat.length / 2 }, (_, n) => [flat[2 * n], flat[2 * n + 1]] as [string, string])
+    const pairs = breakerPairs(reply)
     const failing = new Set(failingTypes(pairs))
     for (const type of this.#failing.keys()) if (!failing.has(type)) this.#failing.delete(type)
     for (const type of failing) if (!this.#failing.has(type)) this.#failing.set(type, this.#askedAt)
