@@ -60,7 +60,7 @@ function needs(keys: ConsumerKeys): PolicyKeyRights {
       { key: lanes, commands: onLanes },
       { key: laneOf, commands: onLanes },
       // a poller makes members, takes what is due, and gets back what a lost group had set aside
-      { key: keys.waiting, commands: ['zrangebylex', 'zremrangebylex', 'zcard'] },
+      { key: keys.waiting, commands: ['zrangebylex', 'zremrangebylex', 'zlexcount', 'zcard'] },
       { key: keys.due, commands: ['zrangebyscore', 'zscore', 'zscan'] },
       { key: keys.state, commands: ['hexists', 'hmget'] },
     ],

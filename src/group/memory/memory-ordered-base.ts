@@ -4,7 +4,7 @@ import { CLAIMER_SLOT_COUNT, slotConsumerNames } from '../consumer-names.ts'
 import type { ClaimedEntry } from '../delivery.ts'
 import type { GroupAddress, SetAsideSummary, Slot } from '../group.ts'
 import type { Ordering } from '../ordering.ts'
-import { ORDER_POLICY, SUSPECTS_CONDITION } from '../ordering.ts'
+import { ORDER_POLICY, SUSPECTS_CONDITION, UNPLACED_CONDITION } from '../ordering.ts'
 import { POLLER_NAMES } from '../redis/order/read-in-order.ts'
 import type { ReturnToPending } from '../tally.ts'
 import { countInDueScore, dueScore, MemoryGroupBase, TAKEN_SCORE } from './memory-group-base.ts'
@@ -80,12 +80,8 @@ export class MemoryOrderedBase extends MemoryGroupBase {
   override mayTake(group: MemoryConsumerGroup, id: string): boolean {
     const member = this.lanes.members.get(id)
     if (!member) {
-      this.setAside(group, id, {
-        deliveryCount: group.pending.get(id)?.deliveryCount ?? 0,
-        delayMs: 0,
-        condition: undefined,
-      })
-      return this.lanes.firsts.get(this.#laneOf(id)) === id
+      this.#wait(UNPLACED_CONDITION, id, group.pending.get(id)?.deliveryCount ?? 0)
+      return false
     }
     const { lane, isSuspect } = member
     const next = this.#firstBehind(group, lane)
@@ -125,6 +121,7 @@ export class MemoryOrderedBase extends MemoryGroupBase {
   /** Makes members of all that is pending and has no lane. @returns Whether all has one by then. */
   placeAll(group: MemoryConsumerGroup, slot: Slot, unread: ReadonlySet<string> | undefined): boolean {
     if (!unread) healInMemory(this, group)
+    this.server.waits(this.address.keys.waiting).delete(UNPLACED_CONDITION)
     for (const [id, { owner, deliveryCount, deliveredAt }] of group.rows) {
       const isOfPoller = owner.startsWith(POLLER_NAMES)
       if (unread?.has(id) || (!isOfPoller && this.lanes.members.has(id))) continue
@@ -150,6 +147,13 @@ export class MemoryOrderedBase extends MemoryGroupBase {
   #sweep(group: MemoryConsumerGroup): void {
     for (const id of this.lanes.members.keys()) if (!this.#madePending(group, id)) this.drop(group, id)
     for (const [lane, id] of this.lanes.firsts) if (this.lanes.members.get(id)?.lane !== lane) this.#handOn(group, lane)
+    // runs without order give back what waits
+    for (const [id, { lane, isSuspect }] of this.lanes.members) {
+      const { owner, deliveryCount = 0 } = group.pending.get(id) ?? {}
+      const isBehind = this.server.waits(this.address.keys.waiting).get(lane)?.has(id)
+      if (owner === PARKED_CONSUMER && this.lanes.firsts.get(lane) !== id && !isBehind)
+        this.#place(group, id, deliveryCount, isSuspect)
+    }
   }
 
   #isAlive(owner: string, deliveredAt: number): boolean {

@@ -145,11 +145,12 @@ export class RunOrder implements RunPolicy, OrderListener, OrderOfRun {
   register(given: readonly DecidableJob[]): void {
     const jobs = given as readonly Job[]
     for (const job of jobs) {
-      // first members are alone
-      if (job.isTaken || this.#seen.has(job)) continue
+      if (this.#seen.has(job)) continue
       this.#seen.add(job)
+      // also of what was taken: a key that cannot be read makes it a dead letter
       const lane = this.#laneOf(job)
-      if (lane === undefined) continue
+      // first members are alone
+      if (job.isTaken || lane === undefined) continue
       const key = this.#keys.get(lane) ?? { lane, jobs: [], undone: new Set<string>() }
       this.#keys.set(lane, key)
       if (job.outcome && isDone(job.outcome.kind)) this.#forget(key)

@@ -173,6 +173,7 @@ function requestOf(target: Port, group: Group, name: string, args: readonly unkn
     return {
       label: name,
       parts: 1,
+      resends: false,
       carryOut: async (from, to) => (from < to ? [heard(await target[name]?.(...args))] : []),
       reply(answers, lost) {
         if (lost && answers.length === 0) throw lost
@@ -192,6 +193,8 @@ function requestOf(target: Port, group: Group, name: string, args: readonly unkn
   return {
     label: name,
     parts: parts.length,
+    // settling finds what is done; reading brings something else, and nobody would know of what was brought before
+    resends: last === undefined,
     async carryOut(from, to) {
       const answers: unknown[] = []
       for (const part of parts.slice(from, to)) answers.push(await part.carryOut())

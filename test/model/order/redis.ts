@@ -67,6 +67,8 @@ export class RedisOrderServer implements OrderServer {
   readonly outside: Connection
   #nowMs = 0
   #isFull = false
+  #free = 0
+  #passing: Promise<unknown> = Promise.resolve()
 
   constructor(network: Network, { raw, inner }: RedisClients) {
     this.#network = network
@@ -90,22 +92,24 @@ export class RedisOrderServer implements OrderServer {
   }
 
   /** What has passed on the model's clock since. */
-  async #pass(): Promise<void> {
+  #pass(): Promise<unknown> {
     const { nowMs } = this.#network.time
-    if (nowMs === this.#nowMs) return
-    const ms = this.#nowMs === 0 ? 0 : nowMs - this.#nowMs
-    this.#nowMs = nowMs
-    await this.#freely(() => this.#raw.eval(PASS, 1, NOW, nowMs, ms))
+    if (nowMs !== this.#nowMs) {
+      const ms = this.#nowMs === 0 ? 0 : nowMs - this.#nowMs
+      this.#nowMs = nowMs
+      this.#passing = this.#freely(() => this.#raw.eval(PASS, 1, NOW, nowMs, ms))
+    }
+    return this.#passing
   }
 
   /** What a test does takes no notice of full memory. */
   async #freely<T>(what: () => Promise<T>): Promise<T> {
     if (!this.#isFull) return what()
-    await this.#raw.config('SET', 'maxmemory', '0')
+    if (this.#free++ === 0) await this.#raw.config('SET', 'maxmemory', '0')
     try {
       return await what()
     } finally {
-      await this.#raw.config('SET', 'maxmemory', '1')
+      if (--this.#free === 0 && this.#isFull) await this.#raw.config('SET', 'maxmemory', '1')
     }
   }
 
@@ -185,8 +189,8 @@ export class RedisOrderServer implements OrderServer {
   }
 
   async full(isFull: boolean): Promise<void> {
-    await this.#network.time.real(this.#raw.config('SET', 'maxmemory', isFull ? '1' : '0'))
     this.#isFull = isFull
+    await this.#network.time.real(this.#raw.config('SET', 'maxmemory', isFull ? '1' : '0'))
   }
 
   unplaced(ids: readonly string[]): Promise<readonly string[]> {
@@ -206,6 +210,7 @@ export class RedisOrderServer implements OrderServer {
         return send(this.#network, process, {
           label: `${commands.map(([name]) => name).join('+')}`,
           parts: commands.length,
+          resends: true,
           carryOut: (from, to) =>
             from < to ? this.#transport.send(commands.slice(from, to), timeoutMs) : Promise.resolve([]),
           reply(answers, lost) {

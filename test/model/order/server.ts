@@ -24,6 +24,8 @@ export interface SeenLetter {
 export interface Request<Reply> {
   readonly label: string
   readonly parts: number
+  /** Its client may send it again, because the connection broke. */
+  readonly resends: boolean
   /** @returns What each part from the one on, up to the other, answers. */
   carryOut(from: number, to: number): Promise<readonly unknown[]>
   /** What its caller gets. @param lost What kept the other parts from being answered. */
@@ -67,7 +69,7 @@ export interface OrderServer {
 export function send<T>(
   { time, chance, fault, note, traced }: Network,
   process: Process,
-  { label, parts, carryOut, reply }: Request<T>,
+  { label, parts, resends, carryOut, reply }: Request<T>,
 ): Promise<T> {
   return new Promise<T>((resolve, reject) => {
     const what = fault(process, label)
@@ -83,7 +85,7 @@ export function send<T>(
       if (what === 'never') return
       const upTo = what === 'part' ? chance.int(0, parts - 1) : parts
       const heard = what === 'part' ? chance.int(0, upTo) : 0
-      if (what === 'twice') await carryOut(0, parts)
+      if (what === 'twice' && resends) await carryOut(0, parts)
       const answers = await carryOut(0, upTo)
       if (traced) await traced(`  ${process.name} ${label} => ${JSON.stringify(answers, (name, value) => (name === 'fields' ? undefined : value))}`)
       if (what === undefined || what === 'twice') time.after(chance.int(0, 2), () => tell(answers))

@@ -138,7 +138,7 @@ export const DEPLOYED: Deployment = { isOrdered: true, isCoarse: false, knows: '
 
 /** The key by which an entry is ordered. */
 export function keyIn({ isCoarse }: Deployment, key: string | undefined): string | undefined {
-  return isCoarse && key !== undefined ? (key < 'c' ? 'ab' : 'cd') : key
+  return isCoarse && key?.length === 1 ? (key < 'c' ? 'ab' : 'cd') : key
 }
 
 export function makeConsumer(

@@ -42,6 +42,8 @@ export class OrderedRedisGroup extends RedisGroup implements OrderedGroup {
   readonly #calls: OrderedCalls
   /** Slots under which something was read: all that is pending has a lane by then. */
   readonly #begun = new Set<string>()
+  /** The last entry that reads under a slot brought. */
+  readonly #lastRead = new Map<string, string>()
   /** What reads ask for at most: less once an answer was larger than a service takes. */
   #mostEntries = Infinity
 
@@ -88,8 +90,8 @@ export class OrderedRedisGroup extends RedisGroup implements OrderedGroup {
     const bounds = [asked, maxPending ?? '', maxParked === Infinity ? 'inf' : maxParked, Number(isFirst)]
     const call = {
       script: readInOrderScript,
-      keys: [stream, this.#calls.lease(slot), keys.waiting, keys.wake, keys.paused, ...laneKeys],
-      args: [...this.#calls.fence(slot), ...bounds],
+      keys: [stream, this.#calls.lease(slot), keys.waiting, keys.wake, keys.paused, keys.due, ...laneKeys],
+      args: [...this.#calls.fence(slot), ...bounds, this.#lastRead.get(slot.token) ?? '-'],
     }
     const { delays } = this.#calls.address
     const calls = delays ? [call, getCommand(delayKeys(stream).next)] : [call]
@@ -109,7 +111,10 @@ export class OrderedRedisGroup extends RedisGroup implements OrderedGroup {
       ...seenPauses(replyAsText(text), Number(replyAsText(now))),
       ...(nextDelayed instanceof Error ? {} : seenDelays(replyAsText(nextDelayed))),
     }
-    return { ...nothing, ...seen, ...cameBy(reply) }
+    const came = cameBy(reply)
+    const last = came.entries?.at(-1)
+    if (last) this.#lastRead.set(slot.token, last.id)
+    return { ...nothing, ...seen, ...came }
   }
 
   #note(slot: Slot, reply: RedisReply, hasLanes: boolean, isFirst: boolean): void {

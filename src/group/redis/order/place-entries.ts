@@ -116,6 +116,10 @@ export const sweepLanesScript: LuaScript = {
   lua: `
 ${BEGIN}
 if not leased() then return '0' end
+local function isBehind(lane, id)
+  local text = member(lane, id, 0)
+  return (beside('ZRANGEBYLEX', waiting, '[' .. text:sub(1, -2), '(' .. text:sub(1, -3) .. ';', 'LIMIT', 0, 1) or {})[1] ~= nil
+end
 local isOfMembers = ARGV[4] == 'members'
 local page = beside('HSCAN', isOfMembers and laneOf or lanes, ARGV[5], 'COUNT', 200) or {'0', {}}
 for i = 1, #page[2], 2 do
@@ -129,6 +133,10 @@ for i = 1, #page[2], 2 do
       redis.call('XACK', stream, group, id)
       beside('ZREM', due, id)
       leave(id)
+    elseif not isFirst then
+      -- runs without order give back what waits
+      local p, lane, isSuspect = pendingEntry(id), laneOfEntry(id)
+      if p[2] == '${PARKED_CONSUMER}' and not isBehind(lane, id) then place(id, saturated(p[4]), lane, isSuspect) end
     end
   elseif laneOfEntry(page[2][i + 1]) ~= page[2][i] then handOn(page[2][i]) end
 end

@@ -1,5 +1,5 @@
 import { PARKED_CONSUMER } from '../../../core/keys.ts'
-import { UNPLACED_CONDITION } from '../../ordering.ts'
+import { ORDER_POLICY, UNPLACED_CONDITION } from '../../ordering.ts'
 import { LUA_READ_KEYS_BESIDE_GROUP } from '../scripts/fence.ts'
 import { SEES_PAUSES } from '../scripts/pauses.ts'
 import { NOT_READ_ANSWERS, PENDING_LIMIT_FLAG_MS } from '../scripts/read-unless-pending-limit.ts'
@@ -9,6 +9,9 @@ import { LUA_LANE_KEYS } from './lanes.ts'
 /** What the script answers besides NOT_READ_ANSWERS: something is pending that no lane has. */
 export const UNPLACED_ANSWER = 9
 
+/** Entries of reads that were not heard of that one read gives, at most. */
+const UNHEARD = 1_000
+
 /** What pollers' names begin with. */
 export const POLLER_NAMES = 'poller-'
 
@@ -16,15 +19,15 @@ export const POLLER_NAMES = 'poller-'
  * Reads new entries, if the slot is still ours. The first read of a run reads nothing while something is pending that no lane has: what a dead poller held, what was redriven, what was
  * set aside before the group kept order.
  *
- * KEYS stream, lease, waiting, the flag of publishers, paused, state, lanes, the hash of their members. ARGV group, consumer, token, count, max pending ('' any number), max set aside, 1 for a run's first
- * read. Answers an array: what XREADGROUP does, or a number of NOT_READ_ANSWERS, or 9; 1 if there are lanes; the text of what is paused, and the server's time.
+ * KEYS stream, lease, waiting, the flag of publishers, paused, due, state, lanes, the hash of their members. ARGV group, consumer, token, count, max pending ('' any number), max set aside, 1 for a run's first
+ * read, the last id that a read brought its run ('-' none). What lies under the name above it was read by a call whose answer was lost, and which the client sent again: it comes first. Answers an array: what XREADGROUP does, or a number of NOT_READ_ANSWERS, or 9; 1 if there are lanes; the text of what is paused, and the server's time.
  */
 export const readInOrderScript: LuaScript = {
-  keyCount: 8,
+  keyCount: 9,
   lua: `
 ${LUA_LANE_KEYS}
-local stream, lease, waiting, flag, paused = unpack(KEYS)
-local group, consumer, token, count, max, maxParked, isFirst = unpack(ARGV)
+local stream, lease, waiting, flag, paused, due = unpack(KEYS)
+local group, consumer, token, count, max, maxParked, isFirst, last = unpack(ARGV)
 ${LUA_READ_KEYS_BESIDE_GROUP}
 ${SEES_PAUSES}
 local ours, text = leaseAndPauses()
@@ -40,14 +43,29 @@ if max ~= '' or isFirst == '1' then
     if c[1] == '${PARKED_CONSUMER}' then parked = tonumber(c[2])
     elseif c[1]:sub(1, ${POLLER_NAMES.length}) == '${POLLER_NAMES}' then ofPollers = ofPollers + c[2] end
   end
+  -- runs without order give back what waits: then members are neither the first of their lane nor behind it
+  local function isLoose()
+    local behind = beside('ZLEXCOUNT', waiting, '[${ORDER_POLICY} =', '(${ORDER_POLICY} >') or 0
+    return members ~= behind + (beside('HLEN', lanes) or 0)
+  end
   local function unplaced() return (beside('ZRANGEBYLEX', waiting, '[${UNPLACED_CONDITION}\\n', '(${UNPLACED_CONDITION}\\11', 'LIMIT', 0, 1) or {})[1] end
-  if isFirst == '1' and (ofPollers > 0 or pending[1] ~= members or unplaced()) then return answer(${UNPLACED_ANSWER}) end
+  if isFirst == '1' and (ofPollers > 0 or pending[1] ~= members or isLoose() or unplaced()) then return answer(${UNPLACED_ANSWER}) end
   if max ~= '' and (pending[1] - parked > tonumber(max) or parked > tonumber(maxParked)) then
     redis.pcall('SETNX', flag, 'held')
     redis.pcall('GETEX', flag, 'PX', ${PENDING_LIMIT_FLAG_MS})
     return answer(parked > tonumber(maxParked) and ${NOT_READ_ANSWERS.parkedLimit} or ${NOT_READ_ANSWERS.pendingLimit})
   end
 end
+local found = isFirst == '1' and {} or redis.call('XPENDING', stream, group, last == '-' and '-' or '(' .. last, '+', ${UNHEARD}, consumer)
+local unheard = {}
+for _, p in ipairs(found) do
+  -- what was taken is in the index
+  if not beside('ZSCORE', due, p[1]) then
+    local entry = redis.call('XRANGE', stream, p[1], p[1])[1]
+    if entry then unheard[#unheard + 1] = entry else redis.call('XACK', stream, group, p[1]) end
+  end
+end
+if #unheard > 0 then return answer({{stream, unheard}}) end
 return answer(redis.call('XREADGROUP', 'GROUP', group, consumer, 'COUNT', count, 'STREAMS', stream, '>'))
 `,
 }
