@@ -1,8 +1,8 @@
 import type { Consumer, EventHandler, EventOf } from 'millrace'
-import { defineConsumer, on, promoteDelays } from 'millrace'
+import { defineConsumer, on, orderedBy, promoteDelays } from 'millrace'
 import { NewerWork, perform, Work, waitOf } from './kinds.ts'
 import type { Notebook } from './notes.ts'
-import { GROUP, SETTINGS, STREAM } from './settings.ts'
+import { GROUP, ORDERED, SETTINGS, STREAM } from './settings.ts'
 
 /** A poison that blocks does so for longer than any invocation lasts, and yet not for ever if nobody is left to kill it. */
 const BLOCK_MS = 60_000
@@ -15,6 +15,17 @@ export function soakConsumer(handler: EventHandler<EventOf<typeof Work>>, isOlde
     routes: [on(isOlder ? Work : NewerWork, handler)],
     delays: promoteDelays(),
     ...SETTINGS,
+  })
+}
+
+/** The consumer of the group that keeps the order of keys. */
+export function orderedConsumer(handler: EventHandler<EventOf<typeof Work>>): Consumer {
+  return defineConsumer({
+    stream: STREAM,
+    group: ORDERED.group,
+    routes: [on(NewerWork, handler)],
+    ...ORDERED.settings,
+    use: [orderedBy(({ aggregateId }) => aggregateId)],
   })
 }
 

@@ -20,6 +20,8 @@ export interface WorkerOrder {
   readonly name: string
   /** It was deployed before a newer version of the event was. */
   readonly isOlder: boolean
+  /** It keeps the order of keys. */
+  readonly isOrdered: boolean
   /** A poller listens, and a claimer waits for what is due next, until their time is up; else they end once nothing is left to do. */
   readonly waits: boolean
 }
@@ -55,6 +57,8 @@ export interface FleetOptions {
   readonly dir: string
   readonly journal: Journal
   readonly timing: Timing
+  /** They keep the order of keys. */
+  readonly isOrdered?: boolean
   /** Chance for a seat. */
   random(seat: number): Random
 }
@@ -207,14 +211,14 @@ export class Seat {
   }
 
   async #live(): Promise<void> {
-    const { server, dir } = this.#options
+    const { server, dir, isOrdered = false } = this.#options
     const isProxied = this.#random.integer(0, 4) > 0
-    const name = `worker-${this.number}-${this.lives.length}`
+    const name = `${isOrdered ? 'ordered' : 'worker'}-${this.number}-${this.lives.length}`
     // on every other seat, so that there is always somebody for what the older ones leave
-    const isOlder = this.number % 2 === 1 && this.#random.integer(0, 2) > 0
-    const waits = this.#random.integer(0, 2) > 0
+    const isOlder = !isOrdered && this.number % 2 === 1 && this.#random.integer(0, 2) > 0
+    const waits = (!isOrdered || this.action === 'claim') && this.#random.integer(0, 2) > 0
     const url = isProxied ? this.proxy.url : server.url
-    const order: WorkerOrder = { url, action: this.action, dir, name, isOlder, waits }
+    const order: WorkerOrder = { url, action: this.action, dir, name, isOlder, isOrdered, waits }
     const startedAt = now()
     this.#end = undefined
     const child = fork(PROGRAM, [JSON.stringify(order)], { stdio: ['ignore', 'ignore', 'ignore', 'ipc'] })

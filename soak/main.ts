@@ -3,7 +3,7 @@ import type { SoakOptions } from './options.ts'
 import { readOptions, USAGE } from './options.ts'
 import { soakOutage } from './outage.ts'
 import { soak } from './soak.ts'
-import { breachLines, tableOf } from './table.ts'
+import { breachLines, orderLines, tableOf } from './table.ts'
 
 /** What a shell reports for a program that Ctrl-C ended. */
 const EXIT_INTERRUPTED = 130
@@ -32,19 +32,27 @@ async function runOutage(outageMs: number): Promise<boolean> {
 }
 
 /** Resolves to whether every promise was kept. */
-async function runSoak({ seconds, seed, notes, janitor }: SoakOptions): Promise<boolean> {
-  const { evidence, faults } = await soak({
+async function runSoak({ seconds, seed, notes, janitor, ordered }: SoakOptions): Promise<boolean> {
+  const {
+    evidence,
+    faults,
+    ordered: inOrder,
+  } = await soak({
     seconds,
     seed,
     notes,
     janitor,
+    ordered,
     signal: interrupt.signal,
     print: console.log,
   })
-  const account = accountFor(evidence)
-  for (const line of [...tableOf(account, faults), ...breachLines(account)]) console.log(line)
+  const { breaches, ...counts } = accountFor(evidence)
+  const account = { ...counts, breaches: [...breaches, ...(inOrder?.breaches ?? [])] }
+  for (const line of [...tableOf(account, faults), ...orderLines(inOrder), ...breachLines(account)]) console.log(line)
   const isKept = account.breaches.length === 0
   console.log(`\n${isKept ? 'Every promise was kept' : 'Promises were broken'}`)
-  console.log(`Again: npm run soak -- --seconds ${seconds} --seed ${seed}${janitor ? ' --janitor' : ''}`)
+  console.log(
+    `Again: npm run soak -- --seconds ${seconds} --seed ${seed}${janitor ? ' --janitor' : ''}${ordered ? ' --ordered' : ''}`,
+  )
   return isKept
 }

@@ -41,9 +41,12 @@ export class Notebook {
   }
 }
 
-/** What every process noted, by its name. */
-export function readNotes(dir: string): ReadonlyMap<string, readonly DatedNote[]> {
-  const files = readdirSync(dir).filter((name) => name.startsWith('worker-') && name.endsWith(EXTENSION))
+/** What every process noted, by its name. @param kind What the names begin with. */
+export function readNotes(
+  dir: string,
+  kind: 'worker' | 'ordered' = 'worker',
+): ReadonlyMap<string, readonly DatedNote[]> {
+  const files = readdirSync(dir).filter((name) => name.startsWith(`${kind}-`) && name.endsWith(EXTENSION))
   return new Map(files.map((name) => [basename(name, EXTENSION), parseNotes(readFileSync(join(dir, name), 'utf8'))]))
 }
 

@@ -16,6 +16,8 @@ export interface StreamEntry {
   readonly id: string
   readonly eventId: string
   readonly kind: string
+  /** By which it is ordered; left out: nothing orders it. */
+  readonly key?: string
 }
 
 export interface Letter {
@@ -109,8 +111,13 @@ export class Observer {
   async #sideKeys(): Promise<string[]> {
     const { keys } = this.#consumer
     const known = [keys.stream, keys.deadLetters, keys.state]
+    // of others on the same stream
+    const isOthers = (key: string) =>
+      key.startsWith(`{${this.#consumer.stream}}:`) &&
+      !key.startsWith(`{${this.#consumer.stream}}:${this.#consumer.group}:`) &&
+      !/:delayed/.test(key)
     return (await this.#redis.keys('*'))
-      .filter((key) => !known.includes(key) && !/:delayed:ended:|::stream:/.test(key))
+      .filter((key) => !known.includes(key) && !isOthers(key) && !/:delayed:ended:|::stream:/.test(key))
       .sort()
   }
 
@@ -135,8 +142,13 @@ export class Observer {
 }
 
 function asEntry(id: string, pairs: [string, string][]): StreamEntry {
-  const { eventId = '', payload = '{}', kind = '' } = Object.fromEntries(pairs)
-  return { id, eventId, kind: kind || (JSON.parse(payload) as { kind: string }).kind }
+  const { eventId = '', payload = '{}', kind = '', aggregateId } = Object.fromEntries(pairs)
+  return {
+    id,
+    eventId,
+    kind: kind || (JSON.parse(payload) as { kind: string }).kind,
+    ...(aggregateId && { key: aggregateId }),
+  }
 }
 
 function asLetter(id: string, pairs: [string, string][]): Letter {

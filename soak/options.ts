@@ -11,10 +11,12 @@ export interface SoakOptions {
   readonly outageMs: number | undefined
   /** Whether a janitor trims the stream meanwhile, into an archive that counts as well. */
   readonly janitor: boolean
+  /** Whether another group of the stream keeps the order of keys meanwhile. */
+  readonly ordered: boolean
   readonly help: boolean
 }
 
-export const USAGE = `npm run soak -- [--seconds N] [--seed N] [--notes DIR] [--janitor]
+export const USAGE = `npm run soak -- [--seconds N] [--seed N] [--notes DIR] [--janitor] [--ordered]
 npm run soak -- --outage N
 
   --seconds N   how long to publish and to inject faults, 1 to 86400 (default 600); then what is left is drained
@@ -22,6 +24,7 @@ npm run soak -- --outage N
   --outage N    instead: what a handler needs is out of order for N seconds, 1 to 86400, beside circuitBreaker
   --notes DIR   keep there what was noted of every handler call, fault and process
   --janitor     a janitor trims the stream meanwhile, and its archive refuses now and then; archive and stream together are looked through in the end
+  --ordered     another group of the stream keeps the order of keys meanwhile, through deaths of its own
 
 Runs against a Redis of its own. The exit status is 1 if an entry was lost or a promise was broken.`
 
@@ -35,6 +38,7 @@ export function readOptions(args: readonly string[]): SoakOptions {
       notes: { type: 'string' },
       outage: { type: 'string' },
       janitor: { type: 'boolean', default: false },
+      ordered: { type: 'boolean', default: false },
       help: { type: 'boolean', short: 'h', default: false },
     },
   })
@@ -44,6 +48,7 @@ export function readOptions(args: readonly string[]): SoakOptions {
     notes: values.notes,
     outageMs: values.outage === undefined ? undefined : 1_000 * integer('--outage', values.outage, 1, 86_400),
     janitor: values.janitor,
+    ordered: values.ordered,
     help: values.help,
   }
 }

@@ -5,7 +5,7 @@ import { PublishFailedError } from 'millrace'
 import type { Random } from '../demo/random.ts'
 import type { Order } from './kinds.ts'
 import { definitionOf, KINDS, POISONS } from './kinds.ts'
-import { BURST, DELAYS, POISON_EVERY_MS, RATE } from './settings.ts'
+import { BURST, DELAYS, ORDERED, POISON_EVERY_MS, RATE } from './settings.ts'
 import { now } from './time.ts'
 
 /** An event that was published, as its publisher knows it. */
@@ -42,6 +42,7 @@ export interface PublishStage {
 
 interface Draft extends Order {
   readonly eventId: string
+  readonly key: string
   /** `undefined`: it is for now. */
   readonly delayMs: number | undefined
   /** In how many milliseconds it is cancelled; `undefined`: it is not. */
@@ -101,10 +102,10 @@ async function publishEvents(
     const batch = left
     try {
       const answers = await publisher.publishMany(
-        batch.map(({ eventId, delayMs, cancelInMs: _cancelInMs, ...order }) => [
+        batch.map(({ eventId, delayMs, cancelInMs: _cancelInMs, key, ...order }) => [
           definitionOf(order),
           order,
-          { eventId, delayMs },
+          { eventId, delayMs, aggregateId: key },
         ]),
       )
       note(answers.map((answer) => ('entryId' in answer ? answer.entryId : answer.deliverAt)))
@@ -146,6 +147,7 @@ function draft(kind: string, random: Random): Draft {
     delayMs: isDelayed ? random.integer(0, DELAYS.ms + 1) : undefined,
     cancelInMs: isCancelled ? random.integer(0, DELAYS.ms + 1) : undefined,
     eventId: randomUUID(),
+    key: `k${random.integer(0, ORDERED.keys)}`,
     kind,
     handlerMs: random.integer(min, max + 1),
     failures: random.integer(1, MAX_FAILURES + 1),

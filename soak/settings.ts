@@ -17,6 +17,17 @@ export const SETTINGS = {
   maxPollers: 8,
 } as const satisfies SettingOptions
 
+/** A group of the same stream that keeps the order of keys, and its processes: one polls, the other waits for its slot. */
+export const ORDERED = {
+  group: 'ledger',
+  actions: ['poll', 'poll', 'claim', 'claim'],
+  settings: { ...SETTINGS, allowLongHandlers: false, minIdleMs: SETTINGS.handlerTimeoutMs + 5_000, maxPollers: 1 },
+  keys: 40,
+  /** How often something is done to one of its processes. */
+  faultEveryMs: [1_500, 4_000],
+  freezeMs: [500, 9_000],
+} as const
+
 /** Processes that poll and that claim; one claimer more than there are slots for. */
 export const ACTIONS = ['poll', 'poll', 'poll', 'poll', 'claim', 'claim', 'claim'] as const
 

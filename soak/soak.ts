@@ -18,6 +18,8 @@ import { Journal } from './journal.ts'
 import { readNotes } from './notes.ts'
 import type { Gauges } from './observer.ts'
 import { Observer } from './observer.ts'
+import type { OrderedAccount } from './ordered.ts'
+import { OrderedGroup } from './ordered.ts'
 import { lineEveryMs, progressLine } from './progress.ts'
 import type { Delayed, Published } from './publish.ts'
 import { publishOn } from './publish.ts'
@@ -33,6 +35,8 @@ interface SoakTask {
   readonly notes: string | undefined
   /** Whether a janitor trims the stream meanwhile. */
   readonly janitor: boolean
+  /** Whether another group keeps the order of keys meanwhile. */
+  readonly ordered: boolean
   /** Ends it early; it rejects then. */
   readonly signal: AbortSignal
   readonly print: (line: string) => void
@@ -41,11 +45,13 @@ interface SoakTask {
 interface Outcome {
   readonly evidence: Evidence
   readonly faults: readonly Fault[]
+  /** Of the group that keeps order; left out if there is none. */
+  readonly ordered?: OrderedAccount
 }
 
 const LOOK_MS = 250
 /** Each concern draws from a row of its own, so that what one draws does not depend on another's timing. */
-const ROWS = { events: 1, faults: 2, seats: 3, janitor: 1_000 }
+const ROWS = { events: 1, faults: 2, seats: 3, ordered: 500, janitor: 1_000 }
 
 /**
  * Publishes and injects faults for that long, then drains what is left, and puts together what all noted. When it is over, early or not,
@@ -112,14 +118,23 @@ async function soakWith(task: SoakTask, later: <T>(made: T, cleanup: (made: T) =
   const janitor = task.janitor
     ? later(SoakJanitor.start(server.url, randomOf(ROWS.janitor)), (made) => made.stop())
     : undefined
+  const ordered = task.ordered
+    ? later(await OrderedGroup.start(server, dir, (seat) => randomOf(ROWS.ordered + 1 + seat)), async (made) => {
+        await made.stop(true)
+        made.close()
+      })
+    : undefined
   const published: Published[] = []
   const delayed: Delayed[] = []
   const status = { phase: 'faults' }
   task.print(`Redis on port ${server.port}, ${ACTIONS.length} processes, seed ${seed}`)
   let gauges: Gauges | undefined
+  let orderedPending = 0
   later(
     every(LOOK_MS, async () => {
+      const others = await ordered?.gauges().catch(() => undefined)
       gauges = await observer.gauges().catch(() => undefined)
+      orderedPending = others?.pending ?? 0
     }),
     (stop) => stop(),
   )
@@ -142,17 +157,19 @@ async function soakWith(task: SoakTask, later: <T>(made: T, cleanup: (made: T) =
         publisher: createPublisher({ stream: STREAM, redis, maxLength: Number.POSITIVE_INFINITY }),
         append: (fields) => observer.append(fields),
         random: randomOf(ROWS.events),
-        isHeld: () => (gauges?.pending ?? 0) > MAX_PENDING,
+        isHeld: () => Math.max(gauges?.pending ?? 0, orderedPending) > MAX_PENDING,
         signal: over,
         interrupt: signal,
         onPublished: (one) => published.push(one),
         onDelayed: (one) => delayed.push(one),
       }),
     (over) => injectFaults({ server, fleet, publisherProxy, journal, random: randomOf(ROWS.faults), signal: over }),
+    async (over) => ordered?.injectFaults(randomOf(ROWS.ordered), over),
   ])
   status.phase = 'drain '
   await reached(DRAIN_LIMIT_MS, signal, observer, isDrained)
-  await fleet.stop(false)
+  if (ordered) await reached(DRAIN_LIMIT_MS, signal, ordered, ({ backlog, pending }) => backlog + pending === 0)
+  await Promise.all([fleet.stop(false), ordered?.stop(false)])
   await reached(LEASES_LIMIT_MS, signal, observer, ({ sideKeys }) => sideKeys.length === 0)
 
   const trimmed = await janitor?.finish()
@@ -167,7 +184,12 @@ async function soakWith(task: SoakTask, later: <T>(made: T, cleanup: (made: T) =
   const seen = { lives, faults, standstills, silences, published, delayed, holdings, serverEpochMs }
   if (task.notes !== undefined) await writeFile(join(dir, 'seen.json'), JSON.stringify(seen))
   const processes = processesOf({ lives, notes: readNotes(dir), faults, standstills, silences })
-  return { faults, evidence: { published, delayed, processes, holdings, pauses: pausesOf(faults), serverEpochMs } }
+  const account = await ordered?.account(janitor?.entries)
+  return {
+    faults,
+    ...(account && { ordered: account }),
+    evidence: { published, delayed, processes, holdings, pauses: pausesOf(faults), serverEpochMs },
+  }
 }
 
 /** Leases come and go as long as somebody polls. */
@@ -179,7 +201,7 @@ function isDrained({ backlog, pending, sideKeys }: Gauges): boolean {
 async function reached(
   limitMs: number,
   signal: AbortSignal,
-  observer: Observer,
+  observer: Pick<Observer, 'gauges'>,
   isReached: (gauges: Gauges) => boolean,
 ): Promise<void> {
   const giveUpAt = now() + limitMs

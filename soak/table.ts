@@ -2,6 +2,7 @@ import { styleText } from 'node:util'
 import type { Account } from './account.ts'
 import { countBy } from './account.ts'
 import type { Fault } from './journal.ts'
+import type { OrderedAccount } from './ordered.ts'
 
 /** Examples that are shown of what is broken. */
 const MAX_EXAMPLES = 20
@@ -28,8 +29,18 @@ export function tableOf(account: Account, faults: readonly Fault[]): string[] {
   ]
 }
 
+/** What became of the group that keeps order; no line if there is none. */
+export function orderLines(account: OrderedAccount | undefined): string[] {
+  if (!account) return []
+  return [
+    row('in order: calls', account.calls),
+    row('  of dead letters', account.letters),
+    row('  processes that died', account.deaths),
+  ]
+}
+
 /** What is broken: how often, and some examples; no line if nothing is. */
-export function breachLines({ breaches }: Account): string[] {
+export function breachLines({ breaches }: Pick<Account, 'breaches'>): string[] {
   if (breaches.length === 0) return []
   const byRule = [...Map.groupBy(breaches, ({ rule }) => rule).values()]
   const share = Math.max(1, Math.floor(MAX_EXAMPLES / byRule.length))

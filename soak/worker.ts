@@ -2,20 +2,18 @@
 import type { InvocationFailedError, Report } from 'millrace'
 import { claim, poll } from 'millrace'
 import { connectIoredis } from 'millrace/ioredis'
-import { notingHandler, soakConsumer } from './consumer.ts'
+import { notingHandler, orderedConsumer, soakConsumer } from './consumer.ts'
 import type { Invoke, WorkerOrder } from './fleet.ts'
 import type { ReportNumbers } from './notes.ts'
 import { Notebook } from './notes.ts'
 import { watchStandstill } from './time.ts'
 
-const { url, action, dir, name, isOlder, waits } = JSON.parse(process.argv[2] ?? '{}') as WorkerOrder
+const { url, action, dir, name, isOlder, isOrdered, waits } = JSON.parse(process.argv[2] ?? '{}') as WorkerOrder
 const notebook = new Notebook(dir, name)
 const redis = connectIoredis(url)
 let current = 0
-const consumer = soakConsumer(
-  notingHandler(notebook, () => current),
-  isOlder,
-)
+const handler = notingHandler(notebook, () => current)
+const consumer = isOrdered ? orderedConsumer(handler) : soakConsumer(handler, isOlder)
 
 watchStandstill(({ from }) => notebook.write({ note: 'stood', from }))
 // a Ctrl-C reaches every process of the terminal; it is the soak that ends this one

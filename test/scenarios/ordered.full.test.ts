@@ -2,6 +2,7 @@ import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { createInterface } from 'node:readline'
 import { setTimeout as delay } from 'node:timers/promises'
+import type { Redis } from 'ioredis'
 import type { Connection, ConsumerOptions, EventHandler } from 'millrace'
 import { createPublisher, defineConsumer, defineEvent, on, orderedBy, poll } from 'millrace'
 import { connect as connectUrl } from 'millrace/connect'
@@ -88,12 +89,7 @@ describe('40 keys of 5 events, each second one failing once', () => {
 
   test('are handled in order over REST', async () => {
     const { server } = await startScenario()
-    const rest = await startRestServer({ redisUrl: server.url, token: 'secret' })
-    const redis = connectUrl(rest.url.replace('://', '://:secret@'))
-    onTestFinished(async () => {
-      await redis.close()
-      await rest.close()
-    })
+    const { redis } = await startRest(server.url)
 
     const account = await runUntilDone('orders', redis)
 
@@ -111,41 +107,51 @@ describe('40 keys of 5 events, each second one failing once', () => {
     }
   })
 
-  test('are handled in order though processes are killed in the middle', { timeout: 120_000 }, async () => {
-    const { server, redis, raw } = await startScenario()
-    await publishSteps('orders', redis)
+  test.for<[string, () => Promise<Killed>]>([
+    [
+      'over TCP',
+      async () => {
+        const { server, redis, raw } = await startScenario()
+        return { url: server.url, stream: 'orders', redis, raw }
+      },
+    ],
+    [
+      'over REST',
+      async () => {
+        const { server, raw } = await startScenario()
+        const { url, redis } = await startRest(server.url)
+        return { url, stream: 'orders', redis, raw }
+      },
+    ],
+    [
+      'on a cluster',
+      async () => {
+        const cluster = await startCluster()
+        onTestFinished(() => cluster.stop())
+        const redis = connectIoredis(cluster.url)
+        onTestFinished(() => redis.close())
+        const stream = STREAM_OF[1] as string
+        return { url: cluster.url, stream, redis, raw: (await cluster.ownerOf(stream)).raw }
+      },
+    ],
+  ])('are handled in order though processes are killed in the middle %s', { timeout: 120_000 }, async ([, start]) => {
+    const world = await start()
+    const { stream, redis } = world
+    await publishSteps(stream, redis)
     const done = new Map<string, Set<number>>()
     const outOfOrder: string[] = []
-    /** Steps that are acknowledged; a process may have ended steps that were not. */
-    const hear = (line: string, ended: Map<string, Set<number>>) => {
-      const [what, key = '', step = ''] = line.split(' ')
-      if (what === 'starts')
-        for (let before = 1; before < Number(step); before++)
-          if (!ended.get(key)?.has(before) && !done.get(key)?.has(before)) outOfOrder.push(`${key} ${step}`)
-      if (what === 'ends') ended.set(key, (ended.get(key) ?? new Set()).add(Number(step)))
-    }
-    const undone = async () => {
-      const [pending] = (await raw.xpending('orders', 'billing').catch(() => [1])) as [number]
-      const [info] = (await raw.xinfo('GROUPS', 'orders')) as unknown[][]
-      return pending + Number(info?.[info.indexOf('lag') + 1] ?? 1)
-    }
 
-    for (let round = 0; round < 60 && (round === 0 || (await undone()) > 0); round++) {
-      const ended = new Map<string, Set<number>>()
-      const isKilled = round < 8
-      const lines = await runVictim(server.url, round % 3 === 2 ? 'claim' : 'poll', isKilled ? 4 + round * 9 : Infinity)
-      for (const line of lines) hear(line, ended)
-      for (const [key, steps] of ended) done.set(key, new Set([...(done.get(key) ?? []), ...steps]))
-      // the time of the killed process is over
-      await raw.del(...['poller-0', 'claimer-0', 'claimer-1'].map((name) => `{orders}:billing:slot:${name}`))
-      for (const [id, owner] of (await raw.xpending('orders', 'billing', '-', '+', 1_000)) as [string, string][])
-        await raw.xclaim('orders', 'billing', owner, 0, id, 'IDLE', 120_000, 'JUSTID')
+    for (let round = 0; round < 60 && (round === 0 || (await undoneOf(world)) > 0); round++) {
+      const most = round < 8 ? 4 + round * 9 : Number.POSITIVE_INFINITY
+      const lines = await runVictim(world, round % 3 === 2 ? 'claim' : 'poll', most)
+      outOfOrder.push(...overtaking(lines, done))
+      await killedLongAgo(world)
     }
 
     expect(outOfOrder).toEqual([])
-    expect(await undone()).toBe(0)
-    expect([...done.values()].every((steps) => steps.size === STEPS)).toBe(true)
-    expect(await raw.xlen('{orders}:billing:dlq')).toBe(0)
+    expect(await undoneOf(world)).toBe(0)
+    expect([...done.values()].map((steps) => steps.size)).toEqual(Array.from({ length: KEYS }, () => STEPS))
+    expect(await world.raw.xlen(`{${stream}}:billing:dlq`)).toBe(0)
   })
 })
 
@@ -165,11 +171,60 @@ test('nothing is read while a run without order holds entries', async () => {
   expect(account.done.size).toBe(KEYS - 1)
 })
 
+/** Where processes are killed. */
+interface Killed {
+  readonly url: string
+  readonly stream: string
+  readonly redis: Connection
+  /** A client that inspects what was left behind. */
+  readonly raw: Redis
+}
+
+async function startRest(redisUrl: string) {
+  const rest = await startRestServer({ redisUrl, token: 'secret' })
+  const url = rest.url.replace('://', '://:secret@')
+  const redis = connectUrl(url)
+  onTestFinished(async () => {
+    await redis.close()
+    await rest.close()
+  })
+  return { url, redis }
+}
+
+/** Entries that are pending, or were not read. */
+async function undoneOf({ raw, stream }: Killed): Promise<number> {
+  const [pending] = (await raw.xpending(stream, 'billing').catch(() => [1])) as [number]
+  const [info] = (await raw.xinfo('GROUPS', stream)) as unknown[][]
+  return pending + Number(info?.[info.indexOf('lag') + 1] ?? 1)
+}
+
+/** Steps that started before one that no process has ended; a process may have ended steps whose outcome is not stored. */
+function overtaking(lines: readonly string[], done: Map<string, Set<number>>): string[] {
+  const found: string[] = []
+  for (const line of lines) {
+    const [what, key = '', step = ''] = line.split(' ')
+    const ended = done.get(key) ?? new Set()
+    if (what === 'starts')
+      for (let before = 1; before < Number(step); before++) if (!ended.has(before)) found.push(`${key} ${step}`)
+    if (what === 'ends') done.set(key, ended.add(Number(step)))
+  }
+  return found
+}
+
+/** The time of the killed process is over. */
+async function killedLongAgo({ raw, stream }: Killed): Promise<void> {
+  await raw.del(...['poller-0', 'claimer-0', 'claimer-1'].map((name) => `{${stream}}:billing:slot:${name}`))
+  for (const [id, owner] of (await raw.xpending(stream, 'billing', '-', '+', 1_000)) as [string, string][])
+    await raw.xclaim(stream, 'billing', owner, 0, id, 'IDLE', 120_000, 'JUSTID')
+}
+
 const VICTIM = new URL('../support/ordered-victim.ts', import.meta.url).pathname
 
 /** Runs a process until it is over, or has said so many lines, when it is killed. @returns What it said. */
-async function runVictim(url: string, action: string, most: number): Promise<readonly string[]> {
-  const child = spawn('node', [VICTIM, JSON.stringify({ url, action })], { stdio: ['ignore', 'pipe', 'inherit'] })
+async function runVictim({ url, stream }: Killed, action: string, most: number): Promise<readonly string[]> {
+  const child = spawn('node', [VICTIM, JSON.stringify({ url, stream, action })], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  })
   onTestFinished(() => void child.kill('SIGKILL'))
   const lines: string[] = []
   const ended = once(child, 'close')

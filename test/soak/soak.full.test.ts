@@ -29,6 +29,14 @@ describe.concurrent('npm run soak', { timeout: PATIENCE_MS }, () => {
     expect(ran.stillRunning).toEqual([])
   })
 
+  test('watches over a group that keeps the order of keys beside it', async ({ expect }) => {
+    const ran = await runSoak(['--seconds', '5', '--seed', '6', '--ordered'])
+
+    expect(ran).toMatchObject({ status: 0, stderr: '', leftFiles: [], stillRunning: [] })
+    expect(ran.stdout).toMatch(/^in order: calls +[1-9]\d+$/m)
+    expect(ran.stdout).toMatch(/\nAgain: npm run soak -- --seconds 5 --seed 6 --ordered\n$/)
+  })
+
   test('fails where somebody takes entries away, and names them', async ({ expect }) => {
     const stolen: string[] = []
     const ran = await runSoak(['--seconds', '5', '--seed', '5'], async (port) => {
@@ -60,7 +68,7 @@ describe('readOptions()', () => {
   test('runs for ten minutes with a seed of its own', () => {
     const { seed, ...options } = readOptions([])
 
-    expect(options).toEqual({ seconds: 600, notes: undefined, outageMs: undefined, janitor: false, help: false })
+    expect(options).toEqual({ seconds: 600, notes: undefined, outageMs: undefined, janitor: false, ordered: false, help: false })
     expect(Number.isInteger(seed)).toBe(true)
     expect(readOptions(['--seconds', '60', '--seed', '7'])).toMatchObject({ seconds: 60, seed: 7 })
   })

@@ -2,15 +2,19 @@
 import { writeSync } from 'node:fs'
 import { setTimeout as delay } from 'node:timers/promises'
 import { claim, defineConsumer, defineEvent, on, orderedBy, poll } from 'millrace'
-import { connectIoredis } from 'millrace/ioredis'
+import { connect } from 'millrace/connect'
 import * as z from 'zod/mini'
 
-const { url, action } = JSON.parse(process.argv[2] ?? '{}') as { url: string; action: 'poll' | 'claim' }
+const { url, stream, action } = JSON.parse(process.argv[2] ?? '{}') as {
+  url: string
+  stream: string
+  action: 'poll' | 'claim'
+}
 const Stepped = defineEvent('Stepped', { payload: z.object({ key: z.string(), step: z.number() }) })
 const say = (line: string) => writeSync(1, `${line}\n`)
 
 const consumer = defineConsumer({
-  stream: 'orders',
+  stream,
   group: 'billing',
   routes: [
     on(Stepped, async ({ payload: { key, step } }, { deliveryCount }) => {
@@ -25,7 +29,7 @@ const consumer = defineConsumer({
   maxDeliveries: 10,
   use: [orderedBy(({ aggregateId }) => aggregateId)],
 })
-const redis = connectIoredis(url)
+const redis = connect(url)
 await (action === 'poll' ? poll(consumer, { redis }) : claim(consumer, { redis, lingerMs: 0 }))
 say('over')
 await redis.close()

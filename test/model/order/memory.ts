@@ -1,8 +1,8 @@
 import type { Connection } from 'millrace'
 import { createMemoryConnection } from '../../../dist/group/memory/memory-connection.js'
 import { MemoryServer } from '../../../dist/group/memory/memory-server.js'
-import { consumerKeys } from '../../../src/core/keys.ts'
 import { zeroSettleCounts } from '../../../src/core/counts.ts'
+import { consumerKeys } from '../../../src/core/keys.ts'
 import { OUTCOME_KINDS } from '../../../src/core/outcome.ts'
 import type { Group, HandBack, Settlement, SettleResult, Slot } from '../../../src/group/group.ts'
 import { isDeadLetterSettlement } from '../../../src/group/group.ts'
@@ -57,7 +57,11 @@ export class MemoryOrderServer implements OrderServer {
   constructor(network: Network) {
     this.#network = network
     const now = () => network.time.nowMs
-    this.#server = new MemoryServer({ now, monotonic: now, after: (ms, callback) => network.time.after(ms, callback) })
+    this.#server = new MemoryServer({
+      now,
+      monotonic: now,
+      after: (ms, callback) => network.time.after(ms, callback),
+    }) as never
     this.outside = createMemoryConnection(this.#server as never) as never
   }
 
@@ -109,7 +113,12 @@ export class MemoryOrderServer implements OrderServer {
     const redriven: string[] = []
     for (const letter of letters?.entries.slice() ?? []) {
       const id = letter.fields.find(([name]) => name.toString() === 'originalId')?.[1].toString() ?? ''
-      const isRead = group && !this.#server.stream(STREAM).after(group.lastDeliveredId, 1_000_000).some((one) => one.id === id)
+      const isRead =
+        group &&
+        !this.#server
+          .stream(STREAM)
+          .after(group.lastDeliveredId, 1_000_000)
+          .some((one) => one.id === id)
       if (!isRead || group.pending.has(id) || !this.#server.stream(STREAM).get(id)) continue
       group.hand(id, { owner: 'parked' }, 0, this.#network.time.nowMs)
       this.#server.due(KEYS.due).set(id, Math.floor(this.#network.time.nowMs) * 1_024)
@@ -147,7 +156,8 @@ export class MemoryOrderServer implements OrderServer {
           if (typeof member !== 'function') return member
           const call = (...args: unknown[]) => (member as (...args: unknown[]) => unknown).apply(target, args)
           if (!(String(name) in REQUESTS)) return call
-          return (...args: unknown[]) => send(this.#network, process, requestOf(target as never, group as never, String(name), args, process))
+          return (...args: unknown[]) =>
+            send(this.#network, process, requestOf(target as never, group as never, String(name), args, process))
         },
         set: (_target, name, value) => {
           ;(target as Record<PropertyKey, unknown>)[name] = value
@@ -155,14 +165,23 @@ export class MemoryOrderServer implements OrderServer {
         },
       })
     const connection = createMemoryConnection(this.#server as never) as unknown as MemoryConnection
-    return { ...connection, group: (address, remainingMs) => lossy(connection.group(address, remainingMs) as Group & object) }
+    return {
+      ...connection,
+      group: (address, remainingMs) => lossy(connection.group(address, remainingMs) as Group & object),
+    }
   }
 }
 
 type Port = Group & Record<string, (...args: readonly unknown[]) => Promise<unknown>>
 
 /** A call of the port as a request, whose parts are what the calls are that an ordered group on Redis sends for it. */
-function requestOf(target: Port, group: Group, name: string, args: readonly unknown[], process: Process): Request<unknown> {
+function requestOf(
+  target: Port,
+  group: Group,
+  name: string,
+  args: readonly unknown[],
+  process: Process,
+): Request<unknown> {
   const rest = REQUESTS[name]
   const heard = <T>(reply: T) => {
     const { slot, token = slot?.token } = (reply ?? {}) as { slot?: { token?: string }; token?: string }
@@ -183,13 +202,21 @@ function requestOf(target: Port, group: Group, name: string, args: readonly unkn
   const [slot, settlements, last] = args as [Slot, readonly Settlement[], unknown]
   const isJoin = ({ outcome }: Settlement) => OUTCOME_KINDS[outcome.kind].op === 'join'
   const others = settlements.filter((one) => !isJoin(one))
-  const parts = [settlements.filter(isJoin), others.filter((one) => !isDeadLetterSettlement(one)), others.filter(isDeadLetterSettlement)]
+  const parts = [
+    settlements.filter(isJoin),
+    others.filter((one) => !isDeadLetterSettlement(one)),
+    others.filter(isDeadLetterSettlement),
+  ]
     .filter(({ length }) => length > 0)
     .map((some) => ({ settlements: some, carryOut: (): Promise<unknown> => group.settle(slot, some) }))
   const ids = settlements.map(({ id }) => id)
-  const asked = name === 'settle' && last ? { ...(last as HandBack), known: [...(last as HandBack).known, ...ids] } : last
+  const asked =
+    name === 'settle' && last ? { ...(last as HandBack), known: [...(last as HandBack).known, ...ids] } : last
   if (asked !== undefined || name !== 'settle')
-    parts.push({ settlements: [], carryOut: async () => target[name]?.(slot, [], ...(asked === undefined ? [] : [asked])) })
+    parts.push({
+      settlements: [],
+      carryOut: async () => target[name]?.(slot, [], ...(asked === undefined ? [] : [asked])),
+    })
   return {
     label: name,
     parts: parts.length,

@@ -131,7 +131,8 @@ export class Oracle {
     const me = `${process.name} starts ${this.keyOf(id)} ${id} x${count}`
     const wasLastCount = entry.lastCount
     entry.calls++
-    if (entry.kind === 'ignored' || (entry.kind === 'garbled' && process.isOrdered)) this.violated(`${me}, which is ${entry.kind}`)
+    if (entry.kind === 'ignored' || (entry.kind === 'garbled' && process.isOrdered))
+      this.violated(`${me}, which is ${entry.kind}`)
     if (!holds(process, id, count, sight)) {
       // who was frozen may start what is another's by now, and decides nothing
       const isKnowing = process.isOrdered && !process.isTroubled && process.bornIn === this.life && sight.ids.has(id)
@@ -140,7 +141,8 @@ export class Oracle {
     }
     if (count > this.#setting.maxDeliveries) this.violated(`${me}: too many deliveries`)
     if (count <= wasLastCount && !this.#setting.hasBreaker) this.violated(`${me}: its count goes back`)
-    if (this.isCalm && !this.#setting.hasBreaker && count !== entry.calls) this.violated(`${me}: called ${entry.calls} times`)
+    if (this.isCalm && !this.#setting.hasBreaker && count !== entry.calls)
+      this.violated(`${me}: called ${entry.calls} times`)
     entry.lastCount = Math.max(entry.lastCount, count)
     if (!process.isOrdered) return
     const key = this.keyOf(id)
@@ -192,7 +194,13 @@ export class Oracle {
   /** What a run has decided comes again only after something has happened to it. */
   #goingBack(process: Process, entry: KnownEntry, key: string, me: string): void {
     const { decidedBy } = entry
-    if (decidedBy && decidedBy !== process && !decidedBy.isTroubled && !decidedBy.isDead && decidedBy.bornIn === this.life)
+    if (
+      decidedBy &&
+      decidedBy !== process &&
+      !decidedBy.isTroubled &&
+      !decidedBy.isDead &&
+      decidedBy.bornIn === this.life
+    )
       this.violated(`went back: ${me}, which ${decidedBy.name} had decided`)
     const latest = this.#latest.get(key)
     if (entry.isOfOldKey) return
@@ -209,7 +217,13 @@ export class Oracle {
       const { id, kind, calls, successes, mostLetters, wasRedriven, isRemoved } = entry
       const own = letters.get(id) ?? []
       if (own.length > mostLetters) this.violated(`${own.length} letters of ${id}`)
-      if (this.isCalm && !hasBreaker && !wasRedriven && own.some(({ reason }) => reason === 'max-deliveries') && calls !== maxDeliveries)
+      if (
+        this.isCalm &&
+        !hasBreaker &&
+        !wasRedriven &&
+        own.some(({ reason }) => reason === 'max-deliveries') &&
+        calls !== maxDeliveries
+      )
         this.violated(`${id} is a dead letter after ${calls} calls`)
       if (this.isCalm && own.some(({ reason }) => reason === 'crashed')) this.violated(`${id} is said to have crashed`)
       if (this.isCalm && successes > 0 && own.length > 0) this.violated(`${id} has a letter though it was handled`)

@@ -1,24 +1,58 @@
 import { startRedisServer } from '../../../tools/redis-server.ts'
 import { MemoryOrderServer } from './memory.ts'
+import type { RedisClients } from './redis.ts'
 import { RedisOrderServer, redisClients } from './redis.ts'
 import { OrderWorld } from './world.ts'
-const from = Number(process.argv[2]), to = Number(process.argv[3])
-const onRedis = process.argv.includes('redis')
-const server = onRedis ? await startRedisServer() : undefined
-const clients = server && redisClients(server.url)
-const found: [number, string][] = []
-const t = performance.now()
-let steps = 0
-for (let seed = from; seed < to; seed++) {
-  if (clients) await clients.raw.pipeline().config('SET', 'maxmemory', '0').flushall().exec()
-  const world = new OrderWorld((network) => clients ? new RedisOrderServer(network, clients) : new MemoryOrderServer(network), seed, process.argv.includes('t'))
-  try { await world.play() } catch (e) { world.violations.push(String((e as Error).stack)) }
-  if (world.violations.length > 0) found.push([seed, world.violations[0] as string])
-  if (to - from === 1) console.log(world.story.join('\n'), world.violations)
-  steps += world.time.steps
+
+export interface Found {
+  readonly seed: number
+  readonly violations: readonly string[]
+  readonly story: readonly string[]
 }
-const kinds = Map.groupBy(found, ([, text]) => text.split(/[: ]/).slice(0, 3).join(' ').replace(/\d+/g, 'N'))
-console.log(`${found.length} of ${to - from}, ${((performance.now() - t) / (to - from)).toFixed(1)} ms each, ${steps / (to - from)} steps each`)
-for (const [kind, ones] of kinds) console.log(ones.length, kind, '\n   ', ones.slice(0, 4).map(([s, x]) => `${s} ${x.slice(0, 300)}`).join('\n    '))
-await clients?.close()
-await server?.stop()
+
+/** Plays worlds until so many have shown something. */
+export async function playSeeds({
+  from,
+  to,
+  where,
+  most = 3,
+  isTraced = false,
+}: {
+  readonly from: number
+  /** The first that is not played. */
+  readonly to: number
+  readonly where: 'memory' | 'redis'
+  readonly most?: number
+  readonly isTraced?: boolean
+}): Promise<readonly Found[]> {
+  const server = where === 'redis' ? await startRedisServer() : undefined
+  const clients = server && redisClients(server.url)
+  const found: Found[] = []
+  try {
+    for (let seed = from; seed < to && found.length < most; seed++) {
+      const one = await playSeed(seed, clients, isTraced)
+      if (one.violations.length > 0) found.push(one)
+    }
+  } finally {
+    await clients?.close()
+    await server?.stop()
+  }
+  return found
+}
+
+/** @param clients Left out: in memory. */
+export async function playSeed(seed: number, clients?: RedisClients, isTraced = false): Promise<Found> {
+  await clients?.raw.pipeline().config('SET', 'maxmemory', '0').flushall().exec()
+  const world = new OrderWorld(
+    (network) => (clients ? new RedisOrderServer(network, clients) : new MemoryOrderServer(network)),
+    seed,
+    isTraced,
+  )
+  const { violations, story } = world
+  try {
+    await world.play()
+  } catch (error) {
+    violations.push(String((error as Error).stack))
+  }
+  return { seed, violations, story }
+}

@@ -87,7 +87,10 @@ export function send<T>(
       const heard = what === 'part' ? chance.int(0, upTo) : 0
       if (what === 'twice' && resends) await carryOut(0, parts)
       const answers = await carryOut(0, upTo)
-      if (traced) await traced(`  ${process.name} ${label} => ${JSON.stringify(answers, (name, value) => (name === 'fields' ? undefined : value))}`)
+      if (traced)
+        await traced(
+          `  ${process.name} ${label} => ${JSON.stringify(answers, (name, value) => (name === 'fields' ? undefined : value))}`,
+        )
       if (what === undefined || what === 'twice') time.after(chance.int(0, 2), () => tell(answers))
       else if (what === 'part') tell(answers.slice(0, heard), lost())
     }

@@ -1,13 +1,5 @@
 import type { Consumer, ConsumerOptions, EventHandler, Policy } from 'millrace'
-import {
-  circuitBreaker,
-  concurrencyLimit,
-  defineConsumer,
-  defineEvent,
-  on,
-  orderedBy,
-  rateLimit,
-} from 'millrace'
+import { circuitBreaker, concurrencyLimit, defineConsumer, defineEvent, on, orderedBy, rateLimit } from 'millrace'
 import * as z from 'zod/mini'
 import type { Chance } from './chance.ts'
 
@@ -141,11 +133,7 @@ export function keyIn({ isCoarse }: Deployment, key: string | undefined): string
   return isCoarse && key?.length === 1 ? (key < 'c' ? 'ab' : 'cd') : key
 }
 
-export function makeConsumer(
-  { options, use }: Setting,
-  deployment: Deployment,
-  handle: EventHandler<never>,
-): Consumer {
+export function makeConsumer({ options, use }: Setting, deployment: Deployment, handle: EventHandler<never>): Consumer {
   const when = (event: { readonly payload: { readonly kind: string } }) => event.payload.kind !== 'ignored'
   const handler = handle as EventHandler
   const routes = [on(Stepped, handler, { when } as object)]

@@ -8,7 +8,7 @@ import type { Fault } from './process.ts'
 import { Process } from './process.ts'
 import type { Network, OrderServer } from './server.ts'
 import type { Deployment, Kind, Move, Setting } from './setting.ts'
-import { DEPLOYED, GROUP, keyIn, makeConsumer, MIN_IDLE_MS, STREAM, settingOf } from './setting.ts'
+import { DEPLOYED, GROUP, keyIn, MIN_IDLE_MS, makeConsumer, STREAM, settingOf } from './setting.ts'
 
 /** Virtual milliseconds in which things go wrong; what comes then is left in peace. */
 const TROUBLE_MS = 60_000
@@ -94,7 +94,10 @@ export class OrderWorld {
   }
 
   #at(ms: number, what: () => unknown): void {
-    this.time.after(ms, () => void Promise.resolve(what()).catch((error: unknown) => this.#oracle.violated(String(error))))
+    this.time.after(
+      ms,
+      () => void Promise.resolve(what()).catch((error: unknown) => this.#oracle.violated(String(error))),
+    )
   }
 
   async #isUndone(): Promise<boolean> {
@@ -153,10 +156,13 @@ export class OrderWorld {
         break
       case 'pause': {
         const type = this.#chance.of([undefined, 'Stepped', 'Turned'])
-        const hasPaused = await pause({ stream: STREAM, group: GROUP }, {
-          redis: this.#server.outside,
-          ...(type !== undefined && { type }),
-        }).then(
+        const hasPaused = await pause(
+          { stream: STREAM, group: GROUP },
+          {
+            redis: this.#server.outside,
+            ...(type !== undefined && { type }),
+          },
+        ).then(
           () => true,
           () => false,
         )
@@ -214,10 +220,13 @@ export class OrderWorld {
 
   async #resume(type?: string): Promise<void> {
     for (const one of type === undefined ? [undefined, 'Stepped', 'Turned'] : [type])
-      await resume({ stream: STREAM, group: GROUP }, {
-        redis: this.#server.outside,
-        ...(one !== undefined && { type: one }),
-      }).then(
+      await resume(
+        { stream: STREAM, group: GROUP },
+        {
+          redis: this.#server.outside,
+          ...(one !== undefined && { type: one }),
+        },
+      ).then(
         (was) => was && this.note(`resumed: ${one ?? 'all'}`),
         () => undefined,
       )
@@ -234,7 +243,8 @@ export class OrderWorld {
   /** Nothing begins until those have ended, or their leases have. */
   async #ended(which: (process: Process) => boolean = () => true): Promise<void> {
     this.#isHeld = true
-    while (this.#processes.some((process) => which(process) && !process.isDead && !process.isOver)) await this.time.sleep(500)
+    while (this.#processes.some((process) => which(process) && !process.isDead && !process.isOver))
+      await this.time.sleep(500)
     this.#isHeld = false
   }
 
@@ -243,7 +253,8 @@ export class OrderWorld {
 
   /** @param remainingMs Default: of chance. */
   #start(action: 'poll' | 'claim', remainingMs = this.#chance.of([1_200, 4_000, 20_000])): Promise<void> {
-    if (this.#isHeld || this.#processes.filter(({ isDead, isOver }) => !isDead && !isOver).length > 5) return Promise.resolve()
+    if (this.#isHeld || this.#processes.filter(({ isDead, isOver }) => !isDead && !isOver).length > 5)
+      return Promise.resolve()
     const run = this.#run(action, remainingMs)
     this.#runs.add(run)
     return run.finally(() => this.#runs.delete(run))
@@ -282,7 +293,8 @@ export class OrderWorld {
         isOver = true
         process.isOver = true
         process.running.clear()
-        const text = error && [error, ...((error as AggregateError).errors ?? [])].map(({ message }) => message).join('; ')
+        const text =
+          error && [error, ...((error as AggregateError).errors ?? [])].map(({ message }) => message).join('; ')
         this.note(`${process.name} ends${error ? `: ${text}` : ''}`)
         if (text && !EXPECTED_FAILURES.test(text)) this.#oracle.violated(`${process.name} failed: ${text}`)
       }),
@@ -343,7 +355,9 @@ export class OrderWorld {
     // failures that cost no delivery would go on for ever
     if (!this.#isTrouble && this.#setting.hasBreaker) return end(true)
     if (kind === 'hangs' && deliveryCount === 1) {
-      await new Promise<void>((resolve) => signal.addEventListener('abort', () => process.when(resolve), { once: true }))
+      await new Promise<void>((resolve) =>
+        signal.addEventListener('abort', () => process.when(resolve), { once: true }),
+      )
       fail(new Error('too long'))
     }
     if (kind === 'poison' || (kind === 'flaky' && deliveryCount === 1)) fail(new Error('no'))
