@@ -1,0 +1,103 @@
+import type { Connection, Consumer, EventHandler } from 'millrace'
+import { createPublisher, defineConsumer, defineEvent, on, orderedBy, poll } from 'millrace'
+import { connectMemory } from 'millrace/testing'
+import { describe, expect, test } from 'vitest'
+import * as z from 'zod/mini'
+import { createRedisConnection } from '../../dist/group/redis/redis-connection.js'
+import { consumerKeys } from '../../src/core/keys.ts'
+import type { RedisCommand, Transport } from '../../src/group/redis/transport.ts'
+import { claimOnce } from '../support/claim-once.ts'
+import { startScenario } from '../support/scenario.ts'
+
+const Stepped = defineEvent('Stepped', { payload: z.object({ step: z.number() }) })
+type Handle = (step: number, deliveryCount: number) => void | Promise<void>
+
+function stepping(handle: Handle, { isOrdered = true, batchSize = 100 } = {}): Consumer {
+  const handler: EventHandler<never> = ({ payload }: { payload: { step: number } }, { deliveryCount }) =>
+    handle(payload.step, deliveryCount)
+  return defineConsumer({
+    stream: 'orders',
+    group: 'billing',
+    routes: [on(Stepped, handler as EventHandler)],
+    batchSize,
+    backoff: { firstMs: 1, factor: 1, maxMs: 1 },
+    maxDeliveries: 10,
+    use: isOrdered ? [orderedBy(({ aggregateId }) => aggregateId)] : [],
+  })
+}
+
+async function publishSteps(redis: Connection, steps: readonly number[], aggregateId = 'a') {
+  const publisher = createPublisher({ stream: 'orders', redis })
+  for (const step of steps) await publisher.publish(Stepped, { step }, { aggregateId })
+}
+
+const failing: Handle = () => {
+  throw new Error('not yet')
+}
+
+describe.each<[string, () => Promise<Connection>]>([
+  ['memory', async () => connectMemory()],
+  ['TCP', async () => (await startScenario()).redis],
+])('a group whose order is turned off and on, %s', (_name, start) => {
+  test('has all of a lane handled in order, of which runs without it gave back the rest', async () => {
+    const redis = await start()
+    await publishSteps(redis, [1, 2, 3, 4])
+    // the first is to be retried, and the others wait behind it
+    await poll(stepping(failing), { redis, remainingMs: 12_000, mode: 'once' })
+    // without order the first is done, and the others have failed
+    const withoutOrder = stepping((step) => (step === 1 ? undefined : failing(step, 1)), { isOrdered: false })
+    for (let round = 0; round < 3; round++) await claimOnce(withoutOrder, { redis })
+
+    const done: number[] = []
+    for (let round = 0; round < 5 && done.length < 3; round++) {
+      const ordered = stepping((step) => void done.push(step))
+      await poll(ordered, { redis })
+      await claimOnce(ordered, { redis })
+    }
+
+    expect(done).toEqual([2, 3, 4])
+  })
+
+  test('makes a dead letter of what has a key that cannot be read, also once it was set aside', async () => {
+    const redis = await start()
+    await publishSteps(redis, [1], 'x'.repeat(2_000))
+    await poll(stepping(failing, { isOrdered: false }), { redis, mode: 'once' })
+
+    const called: number[] = []
+    const ordered = stepping((step) => void called.push(step))
+    const { deadLettered } = await poll(ordered, { redis })
+
+    expect([deadLettered, called]).toEqual([1, []])
+  })
+})
+
+test('what a read brought that its client sent again comes before what the second brought', async () => {
+  const { redis, raw } = await startScenario()
+  const { transport } = redis as unknown as { readonly transport: Transport }
+  const { wake } = consumerKeys('orders', 'billing')
+  const isRead = (command: RedisCommand) => command.includes(wake) && command.includes('{orders}:billing:lanes')
+  let isToBreak = false
+  // the answer is lost with its connection, and the client sends the request again
+  const again = createRedisConnection({
+    ...transport,
+    async send(commands: readonly RedisCommand[], timeoutMs?: number) {
+      const isBroken = isToBreak && commands.some(isRead)
+      isToBreak &&= !isBroken
+      if (isBroken) await transport.send(commands, timeoutMs)
+      return transport.send(commands, timeoutMs)
+    },
+  } as never) as unknown as Connection
+  await publishSteps(redis, [1, 2, 3, 4, 5, 6])
+  const done: number[] = []
+
+  const handle: Handle = (step) => {
+    done.push(step)
+    if (step === 2) isToBreak = true
+  }
+
+  await poll(stepping(handle, { batchSize: 1 }), { redis: again })
+
+  expect(isToBreak).toBe(false)
+  expect(done).toEqual([1, 2, 3, 4, 5, 6])
+  expect((await raw.xpending('orders', 'billing'))[0]).toBe(0)
+})
