@@ -1,7 +1,7 @@
 import { compareEntryIds } from '../../core/entry.ts'
 import { AGING_CONSUMER, PARKED_CONSUMER } from '../../core/keys.ts'
 import { CLAIMER_SLOT_COUNT, slotConsumerNames } from '../consumer-names.ts'
-import type { ClaimedEntry } from '../delivery.ts'
+import type { ClaimedEntry, HeldEntry } from '../delivery.ts'
 import type { GroupAddress, SetAsideSummary, Slot } from '../group.ts'
 import type { Ordering } from '../ordering.ts'
 import { ORDER_POLICY, SUSPECTS_CONDITION, UNPLACED_CONDITION } from '../ordering.ts'
@@ -53,6 +53,13 @@ export class MemoryOrderedBase extends MemoryGroupBase {
       ...slotConsumerNames('poller', this.address.settings.maxPollers),
       ...slotConsumerNames('claimer', CLAIMER_SLOT_COUNT),
     ]
+  }
+
+  override take(group: MemoryConsumerGroup, slot: Slot, held: HeldEntry): void {
+    super.take(group, slot, held)
+    // what is handed over at its last delivery is not counted
+    if ('from' in held) this.lanes.handed.add(held.id)
+    else this.lanes.handed.delete(held.id)
   }
 
   override drop(group: MemoryConsumerGroup, id: string): boolean {
@@ -137,7 +144,7 @@ export class MemoryOrderedBase extends MemoryGroupBase {
 
   /** Sets aside what a dead process held; or what a read brought that never reached its run, with its delivery given back. */
   #inherit(group: MemoryConsumerGroup, id: string, deliveryCount: number, isUnread: boolean): void {
-    const count = deliveryCount - Number(isUnread)
+    const count = deliveryCount - Number(isUnread && !this.lanes.handed.has(id))
     group.hand(id, { owner: PARKED_CONSUMER }, count, this.now)
     this.dueTimes.delete(id)
     this.#place(group, id, count, !isUnread && count > 0)

@@ -80,6 +80,8 @@ export interface StoredLanes {
   readonly firsts: Map<string, string>
   /** Entry id → its lane, and whether its process died. */
   readonly members: Map<string, { readonly lane: string; readonly isSuspect: boolean }>
+  /** Entry ids that were taken at their last delivery, which is counted once they start. */
+  readonly handed: Set<string>
 }
 
 /** What a Redis server keeps of streams and their consumers, under the same keys. */
@@ -137,7 +139,7 @@ export class MemoryServer {
   }
 
   lanes(key: string): StoredLanes {
-    return made(this.#lanes, key, () => ({ firsts: new Map(), members: new Map() }))
+    return made(this.#lanes, key, () => ({ firsts: new Map(), members: new Map(), handed: new Set() }))
   }
 
   /** Sets a flag, unless it is set. @returns Whether it was not. */

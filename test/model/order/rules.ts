@@ -240,14 +240,14 @@ export const RULES: Readonly<Record<string, Rule>> = {
   suspicionKept: {
     what: 'what a dead process held is a suspect',
     file: PLACE,
-    edits: [['place(id, count, known or lane, not isUnread and count > 0)', 'place(id, count, known or lane, false)']],
+    edits: [['place(id, count, known or lane, not isOwn and count > 0)', 'place(id, count, known or lane, false)']],
     shows: 'redis',
     memory: [["this.#place(group, id, count, !isUnread && count > 0)", "this.#place(group, id, count, false)"]],
   },
   unreadGivenBack: {
     what: 'what a read brought that nobody heard of gets its delivery back',
     file: PLACE,
-    edits: [['saturated(p[4]) - (isUnread and 1 or 0)', 'saturated(p[4])']],
+    edits: [['count = count - 1', '']],
     shows: 'redis',
     memory: [["deliveryCount - Number(isUnread)", "deliveryCount"]],
   },

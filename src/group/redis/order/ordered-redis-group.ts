@@ -134,8 +134,7 @@ export class OrderedRedisGroup extends RedisGroup implements OrderedGroup {
 
   /** Releases what was read under the slot and never reached the run. @param known Ids of what did. */
   async #release(slot: Slot, known: readonly string[]): Promise<void> {
-    // before its first read what lies under the name is of those who had it before
-    if (this.#begun.has(slot.token)) await this.#place(slot, new Set(known))
+    await this.#place(slot, new Set(known))
   }
 
   /** @param known Ids of what reached the run: all else under its name was read for it. Left out: it has read nothing. */
@@ -172,7 +171,9 @@ export class OrderedRedisGroup extends RedisGroup implements OrderedGroup {
     const names = this.#calls.slotNames
     const placed = entries.flatMap((entry) => [entry.id, this.#calls.ordering.laneOf(entry)])
     const leases = names.map((name) => keys.slot(name))
-    const args = [Number(isReleased), names.length, ...names, settings.minIdleMs, ...placed]
+    // before its first read is answered some of what lies under the name may be of those who had it before
+    const released = isReleased ? (this.#begun.has(slot.token) ? 1 : 2) : 0
+    const args = [released, names.length, ...names, settings.minIdleMs, ...placed]
     await this.#run(slot, placeEntriesScript, args, leases)
   }
 

@@ -2,6 +2,7 @@ import { AGING_CONSUMER, PARKED_CONSUMER } from '../../../core/keys.ts'
 import { UNPLACED_CONDITION } from '../../ordering.ts'
 import { LUA_SET_ASIDE } from '../scripts/aside.ts'
 import { LUA_FENCE, LUA_IS_TRIMMED, LUA_NOW_MS, LUA_READ_KEYS_BESIDE_GROUP } from '../scripts/fence.ts'
+import { LUA_HOLDER_NOTES } from '../scripts/hand-back.ts'
 import type { LuaScript } from '../scripts/script.ts'
 import { LUA_LANE_KEYS, LUA_LANES } from './lanes.ts'
 import { POLLER_NAMES } from './read-in-order.ts'
@@ -64,14 +65,22 @@ return {isMore and last or '', out, lost, beside('HEXISTS', orderState, 'healing
  * Makes entries members of their lanes, lowest id first. What lies under the name of a process that died is set aside, with its count, as a suspect; what a living run holds is left to it.
  *
  * KEYS stream, lease, due, waiting, then the leases of slots, then state, lanes, the hash of their members. ARGV group, consumer, token, 1 if entries under the caller's own name never reached it: they get back
- * their delivery; the number of slots, their names, ms after which what else holds entries has died; then for each entry id, lane. Answers 0 if the lease is gone, else how many a living run holds, and how many were taken off.
+ * their delivery (2: but for what was there as it took the name, as no read was answered), else 0; the number of slots, their names, ms after which what else holds entries has died; then for each entry id, lane. Answers 0 if the lease is gone, else how many a living run holds, and how many were taken off.
  */
 export const placeEntriesScript: LuaScript = {
   keyCount: undefined,
   lua: `
 ${BEGIN}
 if not leased() then return 0 end
-local isReleased, slots = ARGV[4] == '1', tonumber(ARGV[5])
+local isReleased, slots = ARGV[4] ~= '0', tonumber(ARGV[5])
+local state = orderState
+${LUA_HOLDER_NOTES}
+-- before the first read was answered what the holder found under the name is of those who had it before
+local before = ARGV[4] == '2' and idOr(noted('before') or '', nil)
+local took = isReleased and beside('HGET', state, 'took:' .. consumer)
+took = type(took) == 'string' and took:gsub('^%S* ', '\\n') or ''
+-- what was handed over at its last delivery was not counted
+local function wasHanded(id, count) return took:find('\\n' .. id .. '=' .. num(count) .. '=0\\n', 1, true) ~= nil end
 local leases = {}
 for n = 1, slots do leases[ARGV[5 + n]] = KEYS[4 + n] end
 local idle, busy, lost = tonumber(ARGV[6 + slots]), 0, 0
@@ -89,11 +98,11 @@ for at = 7 + slots, #ARGV, 2 do
     if not known then place(id, saturated(p[4]), lane, false) end
   elseif p and isAlive(p) then busy = busy + 1
   elseif p then
-    local isUnread = isReleased and p[2] == consumer
-    local count = saturated(p[4]) - (isUnread and 1 or 0)
+    local isOwn, count = isReleased and p[2] == consumer and not (before and not less(before, id)), saturated(p[4])
+    if isOwn and not wasHanded(id, count) then count = count - 1 end
     if hand('${PARKED_CONSUMER}', id, count) then
       beside('ZREM', due, id)
-      place(id, count, known or lane, not isUnread and count > 0)
+      place(id, count, known or lane, not isOwn and count > 0)
     else
       redis.call('XACK', stream, group, id)
       beside('ZREM', due, id)
