@@ -1,5 +1,5 @@
 import type { Connection, Consumer, EventHandler } from 'millrace'
-import { createPublisher, defineConsumer, defineEvent, on, orderedBy, poll } from 'millrace'
+import { createPublisher, defineConsumer, defineEvent, on, orderedBy, poll, RedisConnectionError } from 'millrace'
 import { connectMemory } from 'millrace/testing'
 import { describe, expect, test } from 'vitest'
 import * as z from 'zod/mini'
@@ -12,7 +12,7 @@ import { startScenario } from '../support/scenario.ts'
 const Stepped = defineEvent('Stepped', { payload: z.object({ step: z.number() }) })
 type Handle = (step: number, deliveryCount: number) => void | Promise<void>
 
-function stepping(handle: Handle, { isOrdered = true, batchSize = 100 } = {}): Consumer {
+function stepping(handle: Handle, { isOrdered = true, batchSize = 100, maxDeliveries = 10 } = {}): Consumer {
   const handler: EventHandler<never> = ({ payload }: { payload: { step: number } }, { deliveryCount }) =>
     handle(payload.step, deliveryCount)
   return defineConsumer({
@@ -21,7 +21,7 @@ function stepping(handle: Handle, { isOrdered = true, batchSize = 100 } = {}): C
     routes: [on(Stepped, handler as EventHandler)],
     batchSize,
     backoff: { firstMs: 1, factor: 1, maxMs: 1 },
-    maxDeliveries: 10,
+    maxDeliveries,
     use: isOrdered ? [orderedBy(({ aggregateId }) => aggregateId)] : [],
   })
 }
@@ -100,4 +100,33 @@ test('what a read brought that its client sent again comes before what the secon
   expect(isToBreak).toBe(false)
   expect(done).toEqual([1, 2, 3, 4, 5, 6])
   expect((await raw.xpending('orders', 'billing'))[0]).toBe(0)
+})
+
+test('what a first read brought that nobody heard of gets its delivery back', async () => {
+  const { redis, raw } = await startScenario()
+  const { transport } = redis as unknown as { readonly transport: Transport }
+  const { wake } = consumerKeys('orders', 'billing')
+  const isRead = (command: RedisCommand) => command.includes(wake) && command.includes('{orders}:billing:lanes')
+  let isLost = false
+  const losing = createRedisConnection({
+    ...transport,
+    async send(commands: readonly RedisCommand[], timeoutMs?: number) {
+      const answers = await transport.send(commands, timeoutMs)
+      const isAnswered = commands.some((command, n) => isRead(command) && Array.isArray(answers[n]))
+      if (isLost || !isAnswered) return answers
+      isLost = true
+      throw new RedisConnectionError('Cannot reach Redis: no answer')
+    },
+  } as never) as unknown as Connection
+  await publishSteps(redis, [1, 2, 3])
+  const done: number[] = []
+  const consumer = stepping((step) => void done.push(step), { maxDeliveries: 1 })
+
+  await expect(poll(consumer, { redis: losing })).rejects.toThrow('no answer')
+  expect((await raw.xpending('orders', 'billing'))[0]).toBe(3)
+  // a last delivery is the claimer's
+  for (let round = 0; round < 5 && done.length < 3; round++) await claimOnce(consumer, { redis })
+
+  expect(done).toEqual([1, 2, 3])
+  expect(await raw.xlen('{orders}:billing:dlq')).toBe(0)
 })

@@ -68,7 +68,14 @@ describe('readOptions()', () => {
   test('runs for ten minutes with a seed of its own', () => {
     const { seed, ...options } = readOptions([])
 
-    expect(options).toEqual({ seconds: 600, notes: undefined, outageMs: undefined, janitor: false, ordered: false, help: false })
+    expect(options).toEqual({
+      seconds: 600,
+      notes: undefined,
+      outageMs: undefined,
+      janitor: false,
+      ordered: false,
+      help: false,
+    })
     expect(Number.isInteger(seed)).toBe(true)
     expect(readOptions(['--seconds', '60', '--seed', '7'])).toMatchObject({ seconds: 60, seed: 7 })
   })
