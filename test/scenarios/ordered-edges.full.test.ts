@@ -39,10 +39,10 @@ describe.each<[string, () => Promise<Connection>]>([
   ['memory', async () => connectMemory()],
   ['TCP', async () => (await startScenario()).redis],
 ])('a group whose order is turned off and on, %s', (_name, start) => {
-  test('has all of a lane handled in order, of which runs without it gave back the rest', async () => {
+  test('handles all of a lane in order of which runs without it gave something back', async () => {
     const redis = await start()
     await publishSteps(redis, [1, 2, 3, 4])
-    // the first is to be retried, and the others wait behind it
+    // the first fails, and the others wait behind it
     await poll(stepping(failing), { redis, remainingMs: 12_000, mode: 'once' })
     // without order the first is done, and the others have failed
     const withoutOrder = stepping((step) => (step === 1 ? undefined : failing(step, 1)), { isOrdered: false })
@@ -58,7 +58,7 @@ describe.each<[string, () => Promise<Connection>]>([
     expect(done).toEqual([2, 3, 4])
   })
 
-  test('makes a dead letter of what has a key that cannot be read, also once it was set aside', async () => {
+  test('makes a dead letter of what has an unreadable key, also once set aside', async () => {
     const redis = await start()
     await publishSteps(redis, [1], 'x'.repeat(2_000))
     await poll(stepping(failing, { isOrdered: false }), { redis, mode: 'once' })

@@ -40,7 +40,7 @@ test('takes entries of a key one after the other for order', () => {
   ).toEqual([])
 })
 
-test('names an entry that starts while one before it runs, or is to be retried', () => {
+test('names an entry that starts while one before it runs or waits', () => {
   expect(
     breaches([
       [FIRST, 2_000, 2_010],

@@ -245,7 +245,7 @@ function isOwn(process: Process, owner: string, { leases }: Sight): boolean {
   return process.tokens.has(leases.get(owner) ?? '')
 }
 
-export function isBelow(a: string, b: string): boolean {
+function isBelow(a: string, b: string): boolean {
   const [x = [], y = []] = [a, b].map((id) => id.split('-').map(Number))
   return (x[0] as number) < (y[0] as number) || (x[0] === y[0] && (x[1] as number) < (y[1] as number))
 }

@@ -113,8 +113,8 @@ export const RULES: Readonly<Record<string, Rule>> = {
     file: CLAIM,
     edits: [
       [
-        "local kept = not lane and '${UNPLACED_CONDITION}' or isSuspect",
-        'if not lane then return true end\n  local kept = isSuspect',
+        'local kept = not lane and ',
+        "if not lane then lane = 'none' beside('HSET', lanes, lane, id) end\n  local kept = not lane and ",
       ],
     ],
     shows: 'redis',
@@ -132,24 +132,21 @@ export const RULES: Readonly<Record<string, Rule>> = {
     shows: 'redis',
     memory: [['(next === undefined || compareEntryIds(id, next) < 0)', 'true']],
   },
-  claimersKeepOff: {
-    what: 'claimers keep off what lies under the name of a poller',
+  // either alone would do, as what runs of claimers hold are firsts
+  claimsOnlyFirsts: {
+    what: 'claimers keep off what lies under the name of a poller, and claim only firsts of lanes',
     file: CLAIM,
     edits: [
-      [
-        " and c[1]:sub(1, ${POLLER_NAMES.length}) ~= '${POLLER_NAMES}' and not less(c[1], name)",
-        ' and not less(c[1], name)',
-      ],
+      [' and c[1]:sub(1, ', ' and c[1]:sub(1, 0 * '],
+      ['      rows = firsts`', '`'],
     ],
     shows: 'redis',
-    memory: [['owner.startsWith(POLLER_NAMES) || lane', 'lane']],
-  },
-  claimsFirstOnly: {
-    what: 'claimers claim only firsts of what other claimers left behind',
-    file: CLAIM,
-    edits: [['      rows = firsts`', '`']],
-    shows: 'redis',
-    memory: [[' || this.lanes.firsts.get(lane) !== id)\n            return false;', ')\n            return false;']],
+    memory: [
+      [
+        'if (owner.startsWith(POLLER_NAMES) || lane === undefined || this.lanes.firsts.get(lane) !== id)',
+        'if (lane === undefined) return true;\n        if (false)',
+      ],
+    ],
   },
   claimGivesWay: {
     what: 'a first whose claimer died gives way to a lower one',
@@ -220,10 +217,7 @@ export const RULES: Readonly<Record<string, Rule>> = {
     what: 'a first under way does not yield',
     file: LANES,
     edits: [
-      [
-        "if not p or p[2] ~= '${PARKED_CONSUMER}' then return false end\n  local count, at",
-        'if not p then return false end\n  local count, at',
-      ],
+      ['then return false end\n  local count, at', 'and false then return false end\n  local count, at'],
       ["~= 1 then return false end\n  beside('ZADD'", "~= 1 then end\n  beside('ZADD'"],
     ],
     shows: 'redis',

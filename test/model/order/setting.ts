@@ -5,7 +5,7 @@ import type { Chance } from './chance.ts'
 
 export const STREAM = 'orders'
 export const GROUP = 'billing'
-export const HANDLER_TIMEOUT_MS = 500
+const HANDLER_TIMEOUT_MS = 500
 export const MIN_IDLE_MS = HANDLER_TIMEOUT_MS + 5_000
 
 const payload = z.object({ kind: z.string() })
