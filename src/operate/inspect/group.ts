@@ -4,6 +4,7 @@ import type { OpenBreaker } from '../../core/gates.ts'
 import type { ConsumerKeys } from '../../core/keys.ts'
 import { consumerKeys, isOwnedBy, PARKED_CONSUMER, withGatesOfSet } from '../../core/keys.ts'
 import { isInEffect, parsePauses, WHOLE_GROUP } from '../../core/pauses.ts'
+import { RedisReplyError } from '../../errors.ts'
 import type { ConsumerInfo } from '../../group/redis/commands/xinfo-consumers.ts'
 import type { GroupInfo } from '../../group/redis/commands/xinfo-groups.ts'
 import type { StreamInfo } from '../../group/redis/commands/xinfo-stream.ts'
@@ -23,7 +24,7 @@ import {
   unreadEntriesQuestion,
 } from '../questions.ts'
 import { ageOfEntryIfKnown } from './ages.ts'
-import { inspectAside } from './aside.ts'
+import { inOrderQuestion, inspectAside } from './aside.ts'
 import { inspectConsumers } from './consumers.ts'
 import { breakerOf, breakersQuestion } from './flow.ts'
 import type {
@@ -36,6 +37,8 @@ import type {
   PauseInspection,
 } from './inspection.ts'
 import { lagFromCount, lagFromStreamEnds, MAX_COUNTED_LAG } from './lag.ts'
+import { type EntryInOrder, inspectOrder, type SeenOrder } from './order.ts'
+import type { KeyContext } from './order-firsts.ts'
 import type { StreamInspectionRequest } from './request.ts'
 import { UnknownFactsCollector } from './unknowns.ts'
 
@@ -70,21 +73,33 @@ export async function inspectGroup(
   const owner = unknowns.read('isOurs', told.owner)
   const isOurs = isOursBy(owner, stream, consumers)
   const parked = consumers && (consumers.find(({ name }) => name === PARKED_CONSUMER)?.pending ?? 0)
-  const [listed, aside, limits] = await Promise.all([
+  const breakers = toldOr(told.breakers, [])
+  const pauses = parsePauses(toldOr(told.paused, ''))
+  const keepsOrder = expected?.ordered !== undefined || toldOr(told.inOrder, 0) > 0
+  const [listed, aside, limits, seen] = await Promise.all([
     consumers && inspectConsumers(sender, keys, expected?.slots, isOurs, consumers, unknowns),
     keys && isOurs !== false ? asideOf(sender, keys, at, unknowns) : undefined,
     askLimits(sender, expected?.limits ?? [], at),
+    keys && isOurs !== false && keepsOrder
+      ? orderOf(
+          sender,
+          { group: group.name, keys, at, breakers, pauses, consumer: expected?.ordered },
+          sample,
+          unknowns,
+        )
+      : undefined,
   ])
   return {
     group: group.name,
     lastDeliveredId: group.lastDeliveredId,
     ...lagOf(group, info, byEnds, told.ahead, at, unknowns),
     pending: group.pending,
-    oldestPending: sample && oldestOf(sample, info, at),
+    oldestPending: sample && oldestOf(sample, info, at, seen?.entry),
     deliveries: sample && countDeliveries(sample),
     inHand: parked === undefined ? undefined : Math.max(0, group.pending - parked),
     parked,
     aside,
+    order: seen?.order,
     flow: aside && flowOf(unknowns.read('breakers', told.breakers), unknowns.read('limits', limits) ?? [], aside, at),
     consumerCount: group.consumers,
     consumers: listed,
@@ -97,6 +112,27 @@ export async function inspectGroup(
     isOurs,
     unknown: unknowns.reasons,
   }
+}
+
+/** What is pending longest is asked for its key as well. */
+async function orderOf(
+  sender: CallSender,
+  context: KeyContext,
+  [oldest]: readonly PendingEntry[] = [],
+  unknowns: UnknownFactsCollector,
+): Promise<SeenOrder | undefined> {
+  try {
+    const seen = await inspectOrder(sender, context, oldest?.id)
+    if (seen.refusal) unknowns.keep('order', seen.refusal)
+    return seen
+  } catch (error) {
+    if (!(error instanceof RedisReplyError)) throw error
+    return unknowns.keep<SeenOrder>('order', error)
+  }
+}
+
+function toldOr<T>(told: AnswerOrRefusal<T> | undefined, otherwise: T): T {
+  return told && 'value' in told ? told.value : otherwise
 }
 
 async function asideOf(
@@ -127,6 +163,7 @@ function keysQuestions(keys: ConsumerKeys) {
     acked: groupStateMemberQuestion(keys, 'acked'),
     paused: pausesQuestion(keys),
     breakers: breakersQuestion(keys),
+    inOrder: inOrderQuestion(keys),
   }
 }
 
@@ -185,6 +222,7 @@ function oldestOf(
   [oldest]: readonly PendingEntry[],
   info: StreamInfo | undefined,
   at: number,
+  inOrder: EntryInOrder | undefined,
 ): OldestPending | undefined {
   if (oldest === undefined) return undefined
   const { id, consumerName, idleMs, deliveryCount } = oldest
@@ -196,6 +234,7 @@ function oldestOf(
     idleMs: idleMs < 0 ? undefined : idleMs,
     deliveryCount,
     isTrimmed,
+    ...(inOrder && { inOrder }),
   }
 }
 

@@ -9,6 +9,7 @@ import { flowOf } from '../flow/consumer-limits.ts'
 import { timeQuestion } from '../questions.ts'
 import { discoverStreams } from './discover.ts'
 import type { Inspection, StreamInspection } from './inspection.ts'
+import { orderedConsumerOf } from './ordered-consumer.ts'
 import type { ExpectedGroup, StreamInspectionRequest } from './request.ts'
 import type { NamedSet } from './set-totals.ts'
 import { inspectSets, setsOf } from './set-totals.ts'
@@ -130,5 +131,11 @@ function checkOptions({
 
 function expectedOf(consumer: Consumer): ExpectedGroup {
   const { group, keys, settings } = consumer
-  return { group, deadLetters: keys.deadLetters, slots: settings.maxPollers, limits: flowOf(consumer).limits }
+  return {
+    group,
+    deadLetters: keys.deadLetters,
+    slots: settings.maxPollers,
+    limits: flowOf(consumer).limits,
+    ordered: orderedConsumerOf(consumer),
+  }
 }
