@@ -27,7 +27,7 @@ export interface ConsumerReport extends Readonly<SettleCounts> {
   readonly concurrencyLimited: number
   /** How many of `parked` are of an event type whose circuit breaker is open; failures that found it open are among them. */
   readonly circuitOpen: number
-  /** How many of `parked` wait behind another of their key; left out where no order is kept. */
+  /** How many of `parked` were set aside since another of their key goes before them; left out where no order is kept. */
   readonly waiting?: number
   /** How many of `invoked` had no key that guards them against duplicates, where `idempotent` allows that. */
   readonly unguarded: number
