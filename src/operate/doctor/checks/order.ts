@@ -3,6 +3,7 @@ import { isInEffect, parsePauses, WHOLE_GROUP } from '../../../core/pauses.ts'
 import { formatCount, formatDurationRoughly, formatNumber, MS_PER_UNIT } from '../../../core/words.ts'
 import { quotedValue } from '../../../errors.ts'
 import type { FirstOfKeyInspection, KeyInspection } from '../../inspect/inspection.ts'
+import { orderedConsumerOf } from '../../inspect/ordered-consumer.ts'
 import { type CheckSubject, defineCheck } from '../check.ts'
 import type { CheckResult } from '../finding.ts'
 import { errorResult, warningResult } from '../finding.ts'
@@ -70,6 +71,7 @@ export const orderedSlotCheck = defineCheck({
   check: 'ordered-slot',
   scope: 'group',
   needs: ['order', 'slotLeaseMs', 'ahead', 'consumers', 'pending', 'paused'],
+  isFor: keepsOrder,
   look({ order, slotLeaseMs, ahead, consumers, pending, paused }, { now, consumer }) {
     if (!consumer || !order || slotLeaseMs === undefined || ahead === undefined) return []
     const pause = parsePauses(paused).get(WHOLE_GROUP)
@@ -95,6 +97,7 @@ export const heldWithoutOrderCheck = defineCheck({
   check: 'ordered-held',
   scope: 'group',
   needs: ['heldWithoutOrder'],
+  isFor: keepsOrder,
   look({ heldWithoutOrder }) {
     if (heldWithoutOrder.length === 0) return []
     const entries = heldWithoutOrder.reduce((sum, one) => sum + one.entries, 0)
@@ -113,6 +116,7 @@ export const lanesFillCheck = defineCheck({
   check: 'ordered-parked',
   scope: 'group',
   needs: ['order', 'consumers'],
+  isFor: keepsOrder,
   look({ order, consumers }, { consumer }): CheckResult[] {
     const parked = parkedOf(consumers)
     if (!consumer || !order || order.waiting < parked / 2) return []
@@ -128,3 +132,7 @@ export const lanesFillCheck = defineCheck({
     ]
   },
 })
+
+function keepsOrder({ consumer }: CheckSubject): boolean {
+  return consumer !== undefined && orderedConsumerOf(consumer) !== undefined
+}
