@@ -64,7 +64,7 @@ const MOST_GROUPS = 20
 
 /**
  * Inspects consumers, their streams and their server, and says what is wrong and how to fix it. Reads and changes nothing: some thirty
- * commands per consumer, none of which costs more the longer a stream is, in three writes, and one or two for each condition that something waits for. What the server refuses to report is a finding,
+ * commands per consumer, none of which costs more the longer a stream is, in three writes, one or two for each condition that something waits for, and some twenty where keys wait in order. What the server refuses to report is a finding,
  * `unknown`, that says which right would.
  *
  * @returns The worst first.
