@@ -19,7 +19,7 @@ export function orderLines(order: OrderInspection): string[] {
   const lines: string[] = []
   const count = formatNumber(waiting)
   if (waiting > 0) {
-    const shown = longest.length === 0 ? '' : `, of ${isSample ? 'those looked at ' : ''}the longest:`
+    const shown = longest.length === 0 ? '' : `, of ${isSample ? 'those inspected ' : ''}the longest:`
     lines.push(`behind another of their key  ${count}${shown}`, ...longest.map((key) => `  ${keyText(key)}`))
   }
   if (suspects > 0) lines.push(`first of their key, and their process died  ${formatNumber(suspects)}, for a claimer`)
@@ -45,7 +45,7 @@ function keyText({ key, isCut, waiting, ageMs, first }: KeyInspection, of = ''):
 }
 
 /** A key on one line, in quotation marks; cut where it is long. */
-export function keyName(key: string, isCut = false): string {
+function keyName(key: string, isCut = false): string {
   const text = printable(cutText(key, KEY)).replaceAll('"', '\\"')
   return `"${text}${isCut && key.length <= KEY ? '…' : ''}"`
 }

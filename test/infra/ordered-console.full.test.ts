@@ -13,14 +13,14 @@ const consumer = billing(() => Promise.reject(new Error('no')), {
   backoff: { firstMs: 600_000 },
 })
 
-test('who looks sees the keys that wait under the rights that the list gives, and needs each of them', async () => {
+test('who looks sees keys that wait, and needs each right that the list gives', async () => {
   const { redis, raw, server, connect } = await startScenario()
   const list = await readFile(LIST, 'utf8')
   const [, rules = ''] = /^user orders-console on (.*)$/m.exec(list) ?? []
   const [, more = ''] = /who looks \(orders-console\) has also ((?:\+\w+ ?)+)/.exec(list) ?? []
   const rights = more.trim().split(' ')
   const publisher = createPublisher({ stream: 'orders', redis })
-  // more than are looked at of a few keys, so that lanes are
+  // more than are inspected of a few keys, so that lanes are
   for (let hundred = 0; hundred < 11; hundred++)
     await publisher.publishMany(
       Array.from({ length: 100 }, (_, n) => [OrderPaid, { orderId: 'o' }, { aggregateId: `k${n % 2}` }] as const),

@@ -32,7 +32,7 @@ describeEverywhere('what waits behind another of its key', (start) => {
     expect(claimed.consumers[0]?.backlog).toMatchObject({ pending: 4, parked: 4, waiting: 3 })
   })
 
-  it('is not counted of a run where a policy refused it first, but is set aside behind the other', async () => {
+  it('is counted under a policy that refused it first, and waits all the same', async () => {
     const world = await start()
     const breaker = circuitBreaker({ failures: 1, perMs: 60_000, probeAfterMs: 60_000 })
     const consumer = billing(failing('a1'), { use: [breaker, order], mode: 'once', backoff: later })

@@ -30,7 +30,7 @@ export interface OrderFacts {
 }
 
 /** Who holds entries that are in no lane. */
-export interface HeldWithoutOrder {
+interface HeldWithoutOrder {
   readonly consumerName: string
   /** Of its hundred oldest. */
   readonly entries: number
@@ -46,7 +46,7 @@ const NO_ORDER: AnswersByName<OrderFacts> = {
   heldWithoutOrder: { value: [] },
   slotLeaseMs: { value: undefined },
 }
-/** Names whose entries are looked at, and how many of each. */
+/** Names whose entries are inspected, and how many of each. */
 const NAMES = 10
 const LOOKS = 100
 

@@ -257,7 +257,7 @@ export interface OrderInspection {
   readonly lanes?: number
   /** The keys whose next entries have waited longest, five at most. */
   readonly longest?: readonly KeyInspection[]
-  /** Others may have waited longer: not all were looked at. */
+  /** Others may have waited longer: not all were inspected. */
   readonly isSample?: boolean
 }
 

@@ -10,7 +10,7 @@ import { endOfCondition, memberOf, startOfCondition } from './aside.ts'
 
 /** Keys that are named. */
 const MOST_KEYS = 5
-/** Entries set aside that are looked at, the oldest first. */
+/** Entries set aside that are inspected, the oldest first. */
 const LOOKS = 1_000
 /** Where these are of fewer keys: pages of lanes, of about so many each, in which others are found. */
 const PAGES = 10
@@ -43,7 +43,7 @@ export interface OldestLanes {
 
 /**
  * Finds the lanes in which something has waited longest, by the ids of the oldest that are set aside: three requests. Where these are of fewer keys than are named, as behind a
- * hot key, ten thousand lanes are looked at in up to eleven more.
+ * hot key, ten thousand lanes are inspected in up to eleven more.
  *
  * @throws {RedisReplyError} The server refuses one of them.
  */

@@ -47,7 +47,7 @@ const asLine = ({ severity, message, fix }: Finding) =>
   `${severity}: ${message} → ${fix}`.replaceAll(/\d{13}-\d+/g, 'ID').replaceAll(/due in \d+ \w+/g, 'due in SOON')
 
 describe('ordered-key', () => {
-  test('warns of a key that has stood for a day, with its entry and what to do', async () => {
+  test('warns of a key that has stood for a day, and says what to do', async () => {
     const scenario = await startScenario()
     await add(scenario, 50 * HOUR_MS, 'a', 'a', 'b', 'a', 'b')
     await publish(scenario, 'c', 'c')
@@ -61,7 +61,7 @@ describe('ordered-key', () => {
     expect(await found('ordered-key', scenario, undefined)).toEqual(expected)
   })
 
-  test('says nothing of one that has stood for less, of a first entry alone, or where no order is kept', async () => {
+  test('says nothing of a shorter wait, of a first entry alone, or without order', async () => {
     const scenario = await startScenario()
     await add(scenario, 50 * HOUR_MS, 'alone')
     await add(scenario, 23 * HOUR_MS, 'a', 'a')
@@ -136,7 +136,7 @@ describe('ordered-slot', () => {
     expect(await found('polling', scenario, ordered(fails))).toEqual([])
   })
 
-  test('says nothing where the slot is free, was read under just now, or where the group is paused', async () => {
+  test('says nothing of a free slot, a run that reads, or a paused group', async () => {
     const free = await withHeldSlot(HOUR_MS)
     await free.raw.del(SLOT)
     const reading = await withHeldSlot(HOUR_MS)
@@ -190,7 +190,7 @@ describe('ordered-held', () => {
     ).toMatchObject({ read: 0 })
   })
 
-  test('says nothing of first members in the hands of a claimer, or of what a poller reads', async () => {
+  test('says nothing of what an ordered claimer or poller has in hand', async () => {
     const scenario = await startScenario()
     const { redis, raw } = scenario
     await publish(scenario, 'a', 'a')
@@ -251,7 +251,7 @@ describe('slots of a stream in order', () => {
     expect(await found('slots', scenario, ordered(fails), { pollers: 1 })).toEqual([])
   })
 
-  test('a poller of a deployment with more slots is one without order; that the only one is taken is as it should be', async () => {
+  test('a poller beyond the only slot keeps no order; that one may be taken', async () => {
     const scenario = await startScenario()
     await publish(scenario, 'a')
     await poll(

@@ -95,7 +95,7 @@ test('inspectStreams() says that the first of a key is paused', async () => {
   })
 })
 
-test('inspectStreams() names the circuit breaker that the first of a key waits for, and its last error', async () => {
+test('inspectStreams() names the circuit breaker that a key waits for, and its error', async () => {
   const scenario = await startScenario()
   const { redis } = scenario
   await publish(scenario, 'a', 'a')
@@ -109,7 +109,7 @@ test('inspectStreams() names the circuit breaker that the first of a key waits f
   })
 })
 
-test('inspectStreams() says that the process of the first of a key died, and of one in hand who has it', async () => {
+test('inspectStreams() says whose process died, and who has one in hand', async () => {
   const scenario = await startScenario()
   const { redis, raw } = scenario
   await publish(scenario, 'a', 'a', 'b', 'b')
@@ -153,7 +153,7 @@ test('inspectStreams() counts what was redriven, and waits for the next poller t
   )
 })
 
-test('inspectStreams() says of the first of a key that its consumer gives it another one by now', async () => {
+test('inspectStreams() says where an entry has another key by now', async () => {
   const scenario = await startScenario()
   await publish(scenario, 'a', 'a')
   await poll(ordered(fails), { redis: scenario.redis })
