@@ -115,14 +115,16 @@ function stateText({ state, length, memoryBytes, firstAgeMs, lastAgeMs }: Stream
 }
 
 function groupCells(group: GroupInspection): TableCell[] {
-  const { oldestPending, deadLetters, inHand, parked, pending, consumers = [], consumerCount } = group
+  const { oldestPending, deadLetters, inHand, parked, order, pending, consumers = [], consumerCount } = group
   const held = consumers.filter(({ isLeased }) => isLeased).length
   return [
     printableName(group.group),
     lagCell(group),
     formatNumber(pending),
     inHand === undefined ? UNKNOWN : formatNumber(inHand),
-    parked === undefined ? UNKNOWN : formatNumber(parked),
+    parked === undefined
+      ? UNKNOWN
+      : `${formatNumber(parked)}${order?.waiting ? `, ${formatNumber(order.waiting)} waiting` : ''}`,
     oldestPending === undefined ? (pending > 0 ? UNKNOWN : NONE) : oldCell(oldestPending.ageMs),
     held > 0 ? `${formatNumber(consumerCount)}, ${held} held` : formatNumber(consumerCount),
     deadLetters === undefined ? UNKNOWN : letterCell(deadLetters.length),

@@ -16,7 +16,7 @@ import type { RedisReply } from '../../group/redis/transport.ts'
 import { ageOfEntryIfKnown } from './ages.ts'
 import { endOfCondition, findConditions, startOfCondition } from './aside.ts'
 import type { FirstOfKeyInspection, KeyInspection } from './inspection.ts'
-import { ask, isEntryId, type WaitingLane } from './order-lanes.ts'
+import { ask, idOfFirst, NO_ENTRY, type WaitingLane } from './order-lanes.ts'
 
 /** What is known of a group when its keys are named. */
 export interface KeyContext {
@@ -48,7 +48,7 @@ export async function inspectKeys(
 ): Promise<readonly KeyInspection[]> {
   const { group, keys, at } = context
   const { laneOf } = laneKeys(keys)
-  const ids = lanes.map(({ first }) => (isEntryId(first) ? first : '0-0'))
+  const ids = lanes.map(({ first }) => idOfFirst(first))
   const replies = await ask(
     sender,
     lanes.flatMap(({ lane }, n) => {
@@ -87,7 +87,7 @@ export function keyOfLane(lane: string): { readonly key: string; readonly isCut?
 }
 
 function ageOf(id: string, at: number): { readonly ageMs?: number } {
-  const ageMs = ageOfEntryIfKnown(id, at)
+  const ageMs = id === NO_ENTRY ? undefined : ageOfEntryIfKnown(id, at)
   return ageMs === undefined ? {} : { ageMs }
 }
 

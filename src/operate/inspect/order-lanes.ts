@@ -93,7 +93,7 @@ async function scanLanes(sender: CallSender, keys: LanesOfGroup): Promise<Oldest
     for (let at = 0; at + 1 < texts.length; at += 2) found.set(texts[at] as string, texts[at + 1] as string)
     cursor = replyAsText(next)
   }
-  const firsts = [...found].filter(([, first]) => isEntryId(first)).sort(([, a], [, b]) => compareEntryIds(a, b))
+  const firsts = [...found].sort(([, a], [, b]) => compareEntryIds(idOfFirst(a), idOfFirst(b)))
   const candidates = firsts.slice(0, CANDIDATES)
   const members = await ask(
     sender,
@@ -119,9 +119,12 @@ export function laneName(text: RedisReply | undefined): string {
   return replyAsText(text).replace(/^!/, '')
 }
 
-/** Whoever writes there may write anything. */
-export function isEntryId(text: string): boolean {
-  return /^\d{1,19}-\d{1,19}$/.test(text)
+/** The id that no entry has. */
+export const NO_ENTRY = '0-0'
+
+/** The entry that stands first in a lane, as the hash of lanes has it: there may be a mark before its id; `0-0` for anything else. */
+export function idOfFirst(first: string): string {
+  return /^\D?(\d{1,19}-\d{1,19})$/.exec(first)?.[1] ?? NO_ENTRY
 }
 
 /** @throws {RedisReplyError} The server refuses one of the calls. */

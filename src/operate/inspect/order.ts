@@ -6,7 +6,7 @@ import { ageOfEntryIfKnown } from './ages.ts'
 import { endOfCondition, memberOf, startOfCondition } from './aside.ts'
 import type { OrderInspection } from './inspection.ts'
 import { inspectKeys, type KeyContext, keyOfLane } from './order-firsts.ts'
-import { ask, findOldestLanes, laneName } from './order-lanes.ts'
+import { ask, findOldestLanes, laneName, NO_ENTRY } from './order-lanes.ts'
 
 /** What is seen of the order of a group. */
 export interface SeenOrder {
@@ -56,7 +56,7 @@ export async function inspectOrder(
     const inKeys = laneKeys(keys)
     const [lanes, own = null] = await ask(sender, [
       ['hlen', inKeys.lanes],
-      ['hmget', inKeys.laneOf, entryId ?? '0-0'],
+      ['hmget', inKeys.laneOf, entryId ?? NO_ENTRY],
     ])
     const entry = await entryInOrder(sender, inKeys.lanes, laneName(replyItems(own)[0]), entryId)
     const where = { stream, group, waiting, ...inKeys }

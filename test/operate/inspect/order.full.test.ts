@@ -1,10 +1,12 @@
 import type { Consumer, ConsumerOptions, EventHandler } from 'millrace'
 import { circuitBreaker, createPublisher, orderedBy, poll } from 'millrace'
+import { connect } from 'millrace/connect'
 import type { GroupInspection } from 'millrace/operate'
 import { inspectStreams, pause, redriveDeadLetters } from 'millrace/operate'
-import { expect, test } from 'vitest'
+import { expect, onTestFinished, test } from 'vitest'
 import { millrace } from '../../cli/millrace.ts'
 import { claimOnce } from '../../support/claim-once.ts'
+import { startRestServer } from '../../support/rest-server.ts'
 import { billing, OrderPaid, type Scenario, startScenario } from '../../support/scenario.ts'
 import { watchCommands } from '../../support/watch-commands.ts'
 
@@ -284,4 +286,31 @@ test('inspectStreams() says where others may have waited longer', async () => {
   const { order: seen } = await inspected(scenario)
 
   expect([seen?.isSample, seen?.longest?.length, seen?.longest?.[0]?.key]).toEqual([true, 5, 'k1000010'])
+})
+
+test('inspectStreams() says of a lane whose first entry is done that it is pending no more', async () => {
+  const scenario = await startScenario()
+  const { raw, redis } = scenario
+  const [first = ''] = await publish(scenario, 'a', 'a')
+  await poll(ordered(fails), { redis })
+  await raw.xack('orders', 'billing', first)
+
+  expect(await firstOf(scenario)).toMatchObject({ id: first, eventType: 'OrderPaid', state: 'not-pending' })
+  await raw.hset(LANES, 'orderedBy =a', 'anything')
+  expect(await firstOf(scenario)).toEqual({ id: '0-0', state: 'not-pending' })
+})
+
+test('inspectStreams() names keys over REST as it does over TCP', async () => {
+  const scenario = await startScenario()
+  await publish(scenario, 'a', 'b', 'a', 'b')
+  await poll(ordered(fails), { redis: scenario.redis })
+  const rest = await startRestServer({ redisUrl: scenario.server.url, token: 'secret' })
+  onTestFinished(() => rest.close())
+  const redis = connect(rest.url.replace('://', '://:secret@'))
+
+  const named = async (given: Pick<Scenario, 'redis'>) =>
+    (await inspected(given)).order?.longest?.map(({ key, waiting, first }) => [key, waiting, first.id, first.state])
+  expect(await named({ redis })).toEqual(await named(scenario))
+  expect(await named({ redis })).toHaveLength(2)
+  await redis.close()
 })

@@ -62,7 +62,8 @@ function fixOf({ first }: KeyInspection, { stream, group, consumer }: CheckSubje
   if (condition) return 'end what it waits for (millrace status --details shows it)'
   if (state === 'time' && dueInMs > 0)
     return 'see in the log why it fails; once its deliveries are used up it is a dead letter, and its key goes on'
-  if (state === 'not-pending') return 'see that the poller runs: the next run has the key go on'
+  if (state === 'not-pending')
+    return 'see whether it is a dead letter (millrace dlq list), to be redriven or dropped; else see that the poller runs, whose next run has the key go on'
   return "see that poller and claimer are scheduled and succeed: their schedules, their logs, the alarm 'claimer fails'"
 }
 
