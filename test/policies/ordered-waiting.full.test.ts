@@ -1,7 +1,7 @@
 import type { ConsumerReport } from 'millrace'
 import { circuitBreaker, orderedBy } from 'millrace'
 import { expect, it } from 'vitest'
-import { billing, describeEverywhere } from './world.ts'
+import { billing, describeEverywhere, WORLDS, type World } from './world.ts'
 
 /** The key of `a1` is `a`. */
 const order = orderedBy(({ eventId }) => eventId?.replace(/\d+$/, ''))
@@ -59,4 +59,17 @@ describeEverywhere('what waits behind another of its key', (start) => {
       for (const part of [sums, ...consumers]) expect(part).not.toHaveProperty('waiting')
     expect(claimed.consumers[0]?.backlog).not.toHaveProperty('waiting')
   })
+})
+
+it('what was to wait behind another of its key is not counted under a slot that went to another', async () => {
+  const world = await (WORLDS.TCP as () => Promise<World>)()
+  const handler = async () => {
+    await world.command('SET', '{orders}:billing:slot:poller-0', 'another', 'PX', 60_000)
+    throw new Error('no')
+  }
+  await world.publish('a1', 'a2', 'a3')
+
+  const { parked, waiting, unsettled } = await world.poll(billing(handler, { use: [order], mode: 'once' }))
+
+  expect([parked, waiting, unsettled]).toEqual([0, 0, 3])
 })
