@@ -4,7 +4,6 @@ import type { OpenBreaker } from '../../core/gates.ts'
 import type { ConsumerKeys } from '../../core/keys.ts'
 import { consumerKeys, isOwnedBy, PARKED_CONSUMER, withGatesOfSet } from '../../core/keys.ts'
 import { isInEffect, parsePauses, WHOLE_GROUP } from '../../core/pauses.ts'
-import { RedisReplyError } from '../../errors.ts'
 import type { ConsumerInfo } from '../../group/redis/commands/xinfo-consumers.ts'
 import type { GroupInfo } from '../../group/redis/commands/xinfo-groups.ts'
 import type { StreamInfo } from '../../group/redis/commands/xinfo-stream.ts'
@@ -37,8 +36,8 @@ import type {
   PauseInspection,
 } from './inspection.ts'
 import { lagFromCount, lagFromStreamEnds, MAX_COUNTED_LAG } from './lag.ts'
-import { type EntryInOrder, inspectOrder, type SeenOrder } from './order.ts'
-import type { KeyContext } from './order-firsts.ts'
+import type { EntryInOrder } from './order.ts'
+import { orderOfGroup } from './order-of-group.ts'
 import type { StreamInspectionRequest } from './request.ts'
 import { UnknownFactsCollector } from './unknowns.ts'
 
@@ -73,21 +72,15 @@ export async function inspectGroup(
   const owner = unknowns.read('isOurs', told.owner)
   const isOurs = isOursBy(owner, stream, consumers)
   const parked = consumers && (consumers.find(({ name }) => name === PARKED_CONSUMER)?.pending ?? 0)
-  const breakers = toldOr(told.breakers, [])
-  const pauses = parsePauses(toldOr(told.paused, ''))
-  const keepsOrder = expected?.ordered !== undefined || toldOr(told.inOrder, 0) > 0
   const [listed, aside, limits, seen] = await Promise.all([
     consumers && inspectConsumers(sender, keys, expected?.slots, isOurs, consumers, unknowns),
     keys && isOurs !== false ? asideOf(sender, keys, at, unknowns) : undefined,
     askLimits(sender, expected?.limits ?? [], at),
-    keys && isOurs !== false && keepsOrder
-      ? orderOf(
-          sender,
-          { group: group.name, keys, at, breakers, pauses, consumer: expected?.ordered },
-          sample,
-          unknowns,
-        )
-      : undefined,
+    orderOfGroup(
+      sender,
+      { group: group.name, keys: isOurs === false ? undefined : keys, expected, at, told },
+      unknowns,
+    ),
   ])
   return {
     group: group.name,
@@ -112,27 +105,6 @@ export async function inspectGroup(
     isOurs,
     unknown: unknowns.reasons,
   }
-}
-
-/** What is pending longest is asked for its key as well. */
-async function orderOf(
-  sender: CallSender,
-  context: KeyContext,
-  [oldest]: readonly PendingEntry[] = [],
-  unknowns: UnknownFactsCollector,
-): Promise<SeenOrder | undefined> {
-  try {
-    const seen = await inspectOrder(sender, context, oldest?.id)
-    if (seen.refusal) unknowns.keep('order', seen.refusal)
-    return seen
-  } catch (error) {
-    if (!(error instanceof RedisReplyError)) throw error
-    return unknowns.keep<SeenOrder>('order', error)
-  }
-}
-
-function toldOr<T>(told: AnswerOrRefusal<T> | undefined, otherwise: T): T {
-  return told && 'value' in told ? told.value : otherwise
 }
 
 async function asideOf(
