@@ -61,7 +61,7 @@ describeEverywhere('what waits behind another of its key', (start) => {
   })
 })
 
-it('what was to wait behind another of its key is not counted under a slot that went to another', async () => {
+it('what was to wait is not counted under a slot that went to another', async () => {
   const world = await (WORLDS.TCP as () => Promise<World>)()
   const handler = async () => {
     await world.command('SET', '{orders}:billing:slot:poller-0', 'another', 'PX', 60_000)
