@@ -198,6 +198,26 @@ describe.each(Object.entries(WORLDS))('a lane, %s', (name, start) => {
     expect([one, two].map((opened) => idsOf(opened?.page.claimed ?? []))).toEqual([[ids[0]], []])
   })
 
+  it.skipIf(name === 'memory')('gives way to what was redriven once its claimer has died', async () => {
+    const { group, slot, entries, ids, redrive } = await begin(2)
+    await group.settle(slot, [
+      settled(entries[0] as HeldEntry, { kind: 'ack' }),
+      settled(entries[1] as HeldEntry, retry),
+    ])
+    await group.giveSlot(slot, ended())
+    const claiming = { minIdleMs: 60_000, cursor: undefined, room: 10 }
+    const dead = (await group.claims.takeSlotAndClaim(30_000, claiming))?.slot as Slot
+    expect(idsOf((await group.claims.settleAndTake(dead, [], TAKING)).started)).toEqual([ids[1]])
+    await redrive(ids[0] as string)
+    const next = (await group.takeSlot('poller', 1, 30_000)) as Slot
+    await group.settleAndRead(next, [], { count: 10 })
+
+    const other = await group.claims.takeSlotAndClaim(30_000, { ...claiming, minIdleMs: 0 })
+
+    expect(idsOf(other?.page.claimed ?? [])).toEqual([])
+    expect(idsOf((await group.claims.settleAndTake(other?.slot as Slot, [], TAKING)).started)).toEqual([ids[0]])
+  })
+
   it.skipIf(name === 'memory')('has what was redriven go before all that is undone', async () => {
     const { group, slot, entries, take, ids, redrive } = await begin(3)
     const [one, two, three] = entries as readonly HeldEntry[] as [HeldEntry, HeldEntry, HeldEntry]
