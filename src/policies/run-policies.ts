@@ -177,6 +177,10 @@ export class RunPolicies implements PoliciesOfRun {
     for (const { name, hooks } of this.#of(job)) this.#safely(name, undefined, () => hooks.started?.(job))
   }
 
+  called(jobs: readonly DecidableJob[]): void {
+    this.#order?.called(jobs)
+  }
+
   ended(job: DecidableJob, isDone: boolean): ReadonlyMap<string, CheckedPolicyDecision> {
     const decisions = new Map<string, CheckedPolicyDecision>()
     this.#gate?.ended(job, isDone)
@@ -196,6 +200,8 @@ export class RunPolicies implements PoliciesOfRun {
   }
 
   success(job: DecidableJob): Outcome {
+    const early = this.#order?.succeeded(job)
+    if (early) return policyDecisionOutcome(early, job, this.#time.clock.now())
     const told = this.#of(job).map(({ hooks }) => assertNotPromise(hooks.joins?.(job)) ?? [])
     const commands = checkJoinedCommands(
       this.#keys,
@@ -214,6 +220,11 @@ export class RunPolicies implements PoliciesOfRun {
   }
 
   judge(job: DecidableJob, verdict: Outcome, error: unknown, call: FailedCall): void {
+    const behind = this.#order?.failed(job)
+    if (behind) {
+      job.outcome = policyDecisionOutcome(behind, job, this.#time.clock.now())
+      return
+    }
     const isLast = verdict.kind === 'dead-letter' && verdict.letter.reason === 'max-deliveries'
     const decision = this.#gate?.failed(job, { error, call, isLast })
     if (decision === 'later') Object.assign(job, { verdict, failedCall: call })

@@ -254,6 +254,7 @@ export class CallPool implements PlaceTaker {
     }
     for (const jobs of this.#gatherings.takeLate(now)) this.#release(jobs)
     const batch = this.#gatherings.takeDue(now, this.mayLinger)
+    batch?.[0]?.run.policies?.called(batch)
     return batch && new RunningCall(batch, now, true)
   }
 

@@ -41,6 +41,11 @@ export interface PolicyRunInside {
 export interface OrderOfRun {
   /** Takes note of what was read, decoded, before anybody decides about it. */
   register(jobs: readonly DecidableJob[]): void
+  /** Jobs of a batch route leave for their call together. */
+  called(jobs: readonly DecidableJob[]): void
+  /** What becomes of a job whose handler succeeded, or failed; `undefined`: what that means without order. */
+  succeeded(job: DecidableJob): CheckedPolicyDecision | undefined
+  failed(job: DecidableJob): CheckedPolicyDecision | undefined
   /** The conditions of other policies; one more holds when what follows in a lane may be due. */
   conditionsWith(others: PolledConditions | undefined): PolledConditions
 }
@@ -122,6 +127,8 @@ export interface PoliciesOfRun {
   /** Whether a job has to wait. What a failing hook cannot say waits for the end of the run, which is near. */
   isHeld(job: DecidableJob): boolean
   started(job: DecidableJob): void
+  /** Jobs of a batch route leave for their call together. */
+  called(jobs: readonly DecidableJob[]): void
   /** @returns What becomes of others that were held back, by their ids. */
   ended(job: DecidableJob, isDone: boolean): ReadonlyMap<string, CheckedPolicyDecision>
   /** @param now Milliseconds since 1970. */

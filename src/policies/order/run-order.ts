@@ -1,9 +1,12 @@
 import type { Decision, PolicyJob, PolicyQuestion, PolicyReply, RunPolicy } from '../../define/policy.ts'
 import type { LaneAsked, OrderedGroup, OrderListener } from '../../group/ordering.ts'
 import { ORDER_POLICY } from '../../group/ordering.ts'
-import type { DecidableJob } from '../../run/checked-policy-decision.ts'
+import type { CheckedPolicyDecision, DecidableJob } from '../../run/checked-policy-decision.ts'
 import type { Job } from '../../run/job.ts'
 import type { OrderOfRun, PolicyRunInside, PolledConditions } from '../../run/policy-engine.ts'
+import type { AfterBatchItemFailure } from './batch-failures.ts'
+import { BatchFailures } from './batch-failures.ts'
+import { GatheredJobs } from './gathered-jobs.ts'
 import type { OrderingKey } from './lane-names.ts'
 import { laneOfEntry, laneOfKey, orderingKeyOf } from './lane-names.ts'
 
@@ -14,6 +17,8 @@ interface KeyInHand {
   readonly jobs: Job[]
   /** Ids of those that stay undone, until it is known that this is stored: all that comes after waits behind them. */
   readonly undone: Set<string>
+  /** How many of the jobs, from the first, wait for one call of a batch route: the next may join them. */
+  gathered: number
 }
 
 /**
@@ -30,12 +35,15 @@ export class RunOrder implements RunPolicy, OrderListener, OrderOfRun {
   readonly #keyOfJob = new Map<PolicyJob, KeyInHand>()
   readonly #errors = new Map<PolicyJob, Error>()
   readonly #seen = new WeakSet<Job>()
+  readonly #gathered = new GatheredJobs()
+  readonly #failures: BatchFailures
   /** What follows in a lane may be due by now. */
   isDue = false
   /** What was asked about last. */
   #asked: readonly LaneAsked[] = []
 
-  constructor(inside: PolicyRunInside, group: OrderedGroup, keyOf: OrderingKey) {
+  constructor(inside: PolicyRunInside, group: OrderedGroup, keyOf: OrderingKey, after: AfterBatchItemFailure) {
+    this.#failures = new BatchFailures(after)
     this.#inside = inside
     this.#group = group
     this.#keyOf = keyOf
@@ -81,12 +89,38 @@ export class RunOrder implements RunPolicy, OrderListener, OrderOfRun {
 
   holds(job: PolicyJob): boolean {
     const key = this.#keyOfJob.get(job)
-    return key !== undefined && key.jobs[0] !== job
+    if (!key || key.jobs[0] === job) return false
+    const before = key.jobs[key.gathered - 1]
+    return !before || key.jobs[key.gathered] !== job || !this.#gathered.mayJoin(job as Job, before)
+  }
+
+  started(job: PolicyJob): void {
+    const key = this.#keyOfJob.get(job)
+    if (this.#gathered.add(job as Job) && key) key.gathered++
+  }
+
+  called(jobs: readonly DecidableJob[]): void {
+    this.#failures.called(jobs)
+    for (const job of jobs) this.#ungather(job)
+  }
+
+  succeeded(job: DecidableJob): CheckedPolicyDecision | undefined {
+    return this.#failures.follows(job, this.#keyOfJob.get(job)?.lane) ? CALLED_EARLY : undefined
+  }
+
+  failed(job: DecidableJob): CheckedPolicyDecision | undefined {
+    return this.#failures.failed(job, this.#keyOfJob.get(job)?.lane) ? CALLED_EARLY : undefined
+  }
+
+  #ungather(job: PolicyJob): void {
+    const key = this.#keyOfJob.get(job)
+    if (this.#gathered.remove(job as Job) && key) key.gathered--
   }
 
   ended(job: PolicyJob): ReadonlyMap<string, Decision> | undefined {
     const key = this.#keyOfJob.get(job)
     const { outcome, isTaken } = job as Job
+    this.#ungather(job)
     // the next of its lane is due once this is settled
     if (isTaken && outcome && outcome.kind !== 'retry') this.isDue = true
     if (!key) return undefined
@@ -150,7 +184,7 @@ export class RunOrder implements RunPolicy, OrderListener, OrderOfRun {
       this.#seen.add(job)
       const lane = this.#laneOf(job)
       if (lane === undefined) continue
-      const key = this.#keys.get(lane) ?? { lane, jobs: [], undone: new Set<string>() }
+      const key = this.#keys.get(lane) ?? { lane, jobs: [], undone: new Set<string>(), gathered: 0 }
       this.#keys.set(lane, key)
       if (job.outcome && isDone(job.outcome.kind)) this.#forget(key)
       else if (job.outcome) key.undone.add(job.id)
@@ -177,6 +211,9 @@ export class RunOrder implements RunPolicy, OrderListener, OrderOfRun {
 
 /** What is settled so waits in its lane; if that is gone by then, it comes first. */
 const WAIT_IN_LANE: Decision = { action: 'park', until: '=' }
+
+/** The same for what a call of several events was given too early. */
+const CALLED_EARLY: CheckedPolicyDecision = { ...WAIT_IN_LANE, policy: ORDER_POLICY }
 
 /** Outcomes after which the next of the key may start. */
 function isDone(kind: string): boolean {
