@@ -1,11 +1,13 @@
-import { compareEntryIds } from '../../core/entry.ts'
 import type { PolicyJob } from '../../define/policy.ts'
 
 /** What a failed event of a call sets aside: what comes after it of its key, or of the whole call. */
 export type AfterBatchItemFailure = 'key' | 'checkpoint'
 
-/** A call of a batch handler, and the first of its events that failed, by key. */
-type Failed = Map<string, string>
+/** An event in a call of a batch handler, whose first ones that failed are kept by key: at which place they stand. */
+interface CalledJob {
+  readonly at: number
+  readonly failed: Map<string, number>
+}
 
 /** Under which the first of a whole call stands. */
 const WHOLE_CALL = ''
@@ -15,7 +17,7 @@ const WHOLE_CALL = ''
  * acknowledged nor charged with a delivery.
  */
 export class BatchFailures {
-  readonly #calls = new WeakMap<PolicyJob, Failed>()
+  readonly #calls = new WeakMap<PolicyJob, CalledJob>()
   readonly #scope: AfterBatchItemFailure
 
   constructor(scope: AfterBatchItemFailure) {
@@ -24,8 +26,8 @@ export class BatchFailures {
 
   /** They are called together. */
   called(jobs: readonly PolicyJob[]): void {
-    const failed: Failed = new Map()
-    for (const job of jobs) this.#calls.set(job, failed)
+    const failed = new Map<string, number>()
+    for (const [at, job] of jobs.entries()) this.#calls.set(job, { at, failed })
   }
 
   /** A job has failed. @param lane Of its key; `undefined`: none. @returns Whether it comes after another that has. */
@@ -33,17 +35,17 @@ export class BatchFailures {
     const call = this.#calls.get(job)
     const scope = this.#scopeOf(lane)
     if (!call || scope === undefined) return false
-    const first = call.get(scope)
-    if (first !== undefined && compareEntryIds(first, job.entryId) < 0) return true
-    call.set(scope, job.entryId)
+    if (this.follows(job, lane)) return true
+    call.failed.set(scope, call.at)
     return false
   }
 
   /** Whether a job comes after one that has failed. */
   follows(job: PolicyJob, lane: string | undefined): boolean {
     const scope = this.#scopeOf(lane)
-    const first = scope === undefined ? undefined : this.#calls.get(job)?.get(scope)
-    return first !== undefined && compareEntryIds(first, job.entryId) < 0
+    const call = this.#calls.get(job)
+    if (!call || scope === undefined) return false
+    return (call.failed.get(scope) ?? call.at) < call.at
   }
 
   #scopeOf(lane: string | undefined): string | undefined {
