@@ -1,7 +1,6 @@
 import { isSynchronousFunction } from '../core/handler-function.ts'
 import type { ConsumerKeys } from '../core/keys.ts'
 import { assertKnownOptions, assertOneOf, wrongUseError } from '../core/options.ts'
-import { CONSUMER_NUMBER_OPTIONS } from '../core/rows.ts'
 import type { Consumer } from '../define/consumer.ts'
 import type { ConsumerSettings } from '../define/consumer-settings.ts'
 import type { Policy, PolicyKeyRights, PolicyPlace, PolicyRun, RunPolicy } from '../define/policy.ts'
@@ -94,12 +93,9 @@ function orderedGroup(group: Group, consumer: Consumer, keyOf: OrderingKey): Gro
 
 /** @throws {TypeError} What order cannot be combined with. */
 function assertFits(
-  { mode, lingerMs, maxPollers, allowLongHandlers }: ConsumerSettings,
+  { mode, lingerMs, allowLongHandlers }: ConsumerSettings,
   { eventType }: PolicyPlace,
 ): void {
-  // without the option there would be several
-  if (maxPollers !== 1 && maxPollers !== CONSUMER_NUMBER_OPTIONS.maxPollers.default)
-    throw new TypeError(`maxPollers must be 1: a stream in order has one poller at a time, got ${maxPollers}`)
   if (eventType !== undefined) throw new TypeError('it must be used on the consumer: a key has events of all types')
   if (mode === 'listen' || lingerMs > 0)
     throw new TypeError("mode must be 'drain' or 'once', without lingerMs: what listens reads outside of the order")

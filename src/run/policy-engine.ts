@@ -15,6 +15,8 @@ export interface PolicyEngine extends PolicyMachinery {
   atWork(parts: RunParts, time: RunTime, fail: (error: Error) => void): PoliciesOfRun
   /** The group of a consumer, as its policies need it. */
   open(redis: Connection, consumer: Consumer, remainingMs: () => number): Group
+  /** @throws {TypeError} No consumer of a poller may have a second one, so that it would never be called. */
+  assertScales(action: string, consumers: readonly Consumer[]): void
   /** What a policy makes of the group of its consumer. Left out: nothing. */
   readonly groupOf?: (group: Group, consumer: Consumer) => Group
 }
