@@ -48,7 +48,6 @@ export function orderedBy(keyOf: OrderingKey, options: OrderedByOptions = {}): P
     {
       name: ORDER_POLICY,
       kind: 'order',
-      excludes: ['idempotent'],
       maxPollers: 1,
       assertFits,
       needs,

@@ -157,6 +157,7 @@ export class RunPolicies implements PoliciesOfRun {
   /** Policies hear of what others decided, and may decide about what hangs on it, and so on. */
   #hearOf(decisions: Map<Job, CheckedPolicyDecision>, jobs: readonly Job[]): void {
     if (!this.follows) return
+    this.#order?.hears(decisions)
     for (const [job] of decisions)
       for (const [id, decision] of this.ended(job, false)) {
         const other = jobs.find((one) => one.id === id)

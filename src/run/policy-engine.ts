@@ -43,6 +43,8 @@ export interface PolicyRunInside {
 export interface OrderOfRun {
   /** Takes note of what was read, decoded, before anybody decides about it. */
   register(jobs: readonly DecidableJob[]): void
+  /** What policies have decided about jobs, before that is their outcome. */
+  hears(decisions: ReadonlyMap<DecidableJob, CheckedPolicyDecision>): void
   /** Jobs of a batch route leave for their call together. */
   called(jobs: readonly DecidableJob[]): void
   /** What becomes of a job whose handler succeeded, or failed; `undefined`: what that means without order. */

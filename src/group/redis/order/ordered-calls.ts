@@ -12,9 +12,10 @@ import { toPlainReply } from '../commands/reply.ts'
 import type { SettledWithReplies } from '../redis-group-calls.ts'
 import { RedisGroupCalls, withAnswers } from '../redis-group-calls.ts'
 import { CREATE_GROUP_SCRIPT_ANSWERS } from '../scripts/create-group.ts'
+import type { LuaScript } from '../scripts/script.ts'
 import { MAX_ENTRIES_PER_SCRIPT_CALL } from '../scripts/script.ts'
 import type { RedisCall, ScriptCall } from '../sender.ts'
-import { isReplyError, isUnanswered } from '../sender.ts'
+import { isReplyError, isScript, isUnanswered } from '../sender.ts'
 import { countChunk, inOrder, joinsOf, settleScript } from '../settling.ts'
 import type { CommandArgument, ReplyOrConnectionError } from '../transport.ts'
 import { createGroupInOrderScript } from './claim-in-order.ts'
@@ -26,6 +27,8 @@ export class OrderedCalls extends RedisGroupCalls {
   readonly lanes: LaneKeys
   /** Who hears what became of settlements. */
   order: Pick<OrderedGroup, 'mayHaveLanes' | 'listener'> = { mayHaveLanes: true, listener: undefined }
+
+  readonly #sentTexts = new Set<LuaScript>()
 
   constructor({ address, sender, lived }: RedisGroupCalls, ordering: Ordering) {
     super(address, sender, lived)
@@ -52,6 +55,7 @@ export class OrderedCalls extends RedisGroupCalls {
     if (settlements.some(({ outcome }) => !isPlainAck(outcome))) this.order.mayHaveLanes = true
     const settling = this.#settling(slot, settlements)
     const answers = await this.sender.ask([...settling.calls, ...riders, ...calls])
+    await this.#joinAgain(settling, answers)
     const settled = settling.result(answers)
     this.#tellStored(settling.joined, settled)
     const from = settling.calls.length
@@ -61,6 +65,22 @@ export class OrderedCalls extends RedisGroupCalls {
       replies: answers.slice(at),
       ...(riders.length > 0 && { answers: answers.slice(from, at).map(toPlainReply) }),
     }
+  }
+
+  /** A server that has forgotten a script leaves out what joins, and hears of what was left before it is: both are sent again, in order. */
+  async #joinAgain({ joins, lefts }: JoinsInOrder, answers: ReplyOrConnectionError[]): Promise<void> {
+    const refused = joins.flatMap((call, at) => (isScript(call) && isReplyError(answers[at], 'NOSCRIPT') ? [{ call, at }] : []))
+    if (refused.length === 0) return
+    const again = await this.sender.ask([...refused.map(({ call }) => this.sender.withText(call)), ...lefts])
+    for (const [n, { at }] of refused.entries()) answers[at] = again[n] as ReplyOrConnectionError
+  }
+
+  /** With its text the first time: what goes with it in one write comes after it in any case. */
+  #joining(call: RedisCall): RedisCall {
+    if (!isScript(call)) return call
+    if (this.#sentTexts.has(call.script)) return this.sender.withDigest(call)
+    this.#sentTexts.add(call.script)
+    return this.sender.withText(call)
   }
 
   /** What settles, and how to read the answers. */
@@ -76,7 +96,9 @@ export class OrderedCalls extends RedisGroupCalls {
     const first = joins.length + lefts.length
     return {
       joined,
-      calls: [...joins.map(({ call }) => call), ...lefts, ...chunks.map((chunk) => this.#settle(slot, chunk))],
+      joins: joins.map(({ call }) => call),
+      lefts,
+      calls: [...joins.map(({ call }) => this.#joining(call)), ...lefts, ...chunks.map((chunk) => this.#settle(slot, chunk))],
       result(answers: readonly ReplyOrConnectionError[]): SettleResult {
         const tally = new Tally()
         for (const [n, { chunk }] of joins.entries()) countChunk(tally, chunk, answers[n])
@@ -92,6 +114,7 @@ export class OrderedCalls extends RedisGroupCalls {
       ...failed.map(({ settlement }) => settlement),
       ...(unanswered?.settlements ?? []),
     ])
+    if (notDone.size > 0) this.order.mayHaveLanes = true
     for (const one of joined) this.order.listener?.stored(one.id, !notDone.has(one))
   }
 
@@ -148,7 +171,7 @@ export class OrderedCalls extends RedisGroupCalls {
     )
   }
 
-  /** Of entries that other calls may have taken off: their lanes go on. */
+  /** Of entries that other calls may have taken off, whose lanes go on; or set aside, which become members. */
   #left(slot: Slot, chunk: readonly Settlement[]): ScriptCall {
     const { keys, stream } = this.address
     const touched = [stream, this.lease(slot), keys.due, keys.waiting]
@@ -156,7 +179,7 @@ export class OrderedCalls extends RedisGroupCalls {
       ...this.fence(slot),
       '',
       ...chunk.flatMap(({ id, deliveryCount }) => ['left', id, deliveryCount, 0]),
-      0,
+      ...this.#laneArguments(chunk),
     ]
     return this.inOrder({ script: settleInOrderScript, keys: touched, args }, settleInOrderScript)
   }
@@ -165,10 +188,17 @@ export class OrderedCalls extends RedisGroupCalls {
   #laneArguments(chunk: readonly Settlement[]): CommandArgument[] {
     const known = chunk.flatMap((one): CommandArgument[] => {
       const entry = (one as { readonly delivery?: Entry }).delivery
-      return entry && !one.isTaken && !isPlainAck(one.outcome) ? [one.id, this.ordering.laneOf(entry)] : []
+      const mayStay = !isPlainAck(one.outcome) || OUTCOME_KINDS[one.outcome.kind].op === 'join'
+      return entry && !one.isTaken && mayStay ? [one.id, this.ordering.laneOf(entry)] : []
     })
     return [...known, known.length / 2]
   }
+}
+
+/** What acknowledges with what joins it, and what tells lanes of it. */
+interface JoinsInOrder {
+  readonly joins: readonly RedisCall[]
+  readonly lefts: readonly ScriptCall[]
 }
 
 /** What arguments of a settlement begin with: group, consumer, token, dead letters kept. */
