@@ -118,4 +118,62 @@ describeEverywhere('idempotent() beside orderedBy()', (start) => {
     expect(calls).toEqual(['a1', 'a1', 'a2', 'b2'])
     expect(await world.pending()).toEqual([])
   })
+
+  it('keeps a key waiting behind what was taken for a duplicate and is none', async () => {
+    const world = await start()
+    const { calls, handle } = noting()
+    const consumer = billing(
+      async (event, context) => {
+        handle(event, context)
+        // the marker is gone before the duplicate is settled
+        if (event.payload.id === 'c1') await world.command('DEL', consumer.keys.marker('by:Paid:x'))
+      },
+      { use: [order, once], concurrency: 1, mode: 'once' },
+    )
+    await world.publish('a1/x')
+    await world.poll(consumer)
+    await world.publish('c1/z', 'b1/x', 'b2/y')
+
+    expect(counts(await world.poll(consumer))).toMatchObject({ read: 3, parked: 2 })
+    for (let round = 0; round < 4; round++) {
+      await world.pass(15_000)
+      await world.claim(consumer)
+    }
+
+    expect(calls).toEqual(['a1', 'c1', 'b1', 'b2'])
+    expect(await world.pending()).toEqual([])
+  })
+
+  it('goes on where the server forgets its scripts', async () => {
+    const world = await start()
+    const { calls, handle } = noting(failingOnce('a1'))
+    const consumer = billing(
+      async (event, context) => {
+        await world.command('SCRIPT', 'FLUSH')
+        return handle(event, context)
+      },
+      { use: [order, once] },
+    )
+    await world.publish('a1/v', 'a2/w', 'a3/x', 'a4/y', 'a5/z')
+
+    await world.poll(consumer)
+    for (let round = 0; round < 6; round++) await world.claim(consumer)
+
+    expect(calls).toEqual(['a1', 'a1', 'a2', 'a3', 'a4', 'a5'])
+    expect(await world.pending()).toEqual([])
+  })
+
+  it('waits for no read between the events of a key', async () => {
+    const world = await start()
+    const { calls, handle } = noting()
+    const ids = Array.from({ length: 30 }, (_, n) => `a${n + 1}`)
+    await world.publish(...ids.map((id) => `${id}/${id}`))
+
+    const report = await world.poll(billing(handle, { use: [order, once], mode: 'once' }))
+
+    // an empty read would be 50 ms and more after the one before
+    expect([calls, report.read]).toEqual([ids, 30])
+    expect(report.roundTrips).toBeLessThan(45)
+    expect(report.durationMs).toBeLessThan(1_200)
+  })
 })

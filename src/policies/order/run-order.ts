@@ -105,7 +105,8 @@ export class RunOrder implements RunPolicy, OrderListener, OrderOfRun {
   #store(key: KeyInHand, first: Job): void {
     if (key.storing === first) return
     key.storing = first
-    first.run.settler.settleMeanwhile()
+    // not while the pool asks: what is decided then has to find what waits
+    queueMicrotask(() => first.run.settler.settleMeanwhile())
   }
 
   started(job: PolicyJob): void {
