@@ -40,6 +40,8 @@ export type RunContext = Omit<SharedBatchContext, 'maxDeliveries'>
 
 /** An event on its way to a batch handler. */
 export interface EventForBatch {
+  /** The others of its call come in the order of their keys. */
+  readonly isInOrder?: boolean
   readonly delivery: Entry & { readonly deliveryCount: number }
   readonly prepared: { readonly event: Event } | undefined
 }

@@ -116,11 +116,6 @@ export class EffectsOfCall implements CallEffects {
 
   join(jobs: readonly JobWithEffects[], fail: (job: JobWithEffects, error: Error) => void): void {
     const done = jobs.filter(({ outcome }) => outcome?.kind === 'ack' || outcome?.kind === 'ack-with')
-    if (this.#isBatch && isInOrder(jobs)) {
-      if ([...this.#lists.values()].some(({ commands }) => commands.length > 0))
-        for (const job of done) fail(job, wrongUseError('carry out effects of a batch', OUT_OF_ORDER))
-      return
-    }
     const together = this.#isBatch && this.#hasOwn ? {} : undefined
     const isWhole = !together || done.length === jobs.length
     if (!isWhole)
@@ -163,13 +158,6 @@ export class EffectsOfCall implements CallEffects {
     const own = isFirst || !this.#isBatch ? (this.#lists.get('')?.commands ?? []) : []
     return [...own, ...(this.#lists.get(id)?.commands ?? [])]
   }
-}
-
-/** What is refused of an event would come after what had happened for those behind it. */
-const OUT_OF_ORDER = 'it must be of a consumer without orderedBy, whose events take place one after the other; or use on'
-
-function isInOrder([job]: readonly JobWithEffects[]): boolean {
-  return (job as Job).run.parts.consumer.policies.some(({ policy }) => policy.kind === 'order')
 }
 
 function joinedOf({ outcome }: JobWithEffects): readonly JoinedCommand[] {

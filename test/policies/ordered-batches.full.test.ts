@@ -260,6 +260,20 @@ describeEverywhere('a batch route with orderedBy()', (start) => {
     expect(await world.pending()).toEqual([])
   })
 
+  it('sets aside what follows an event for which alone its handler takes no work', async () => {
+    const world = await start()
+    const { handle } = noting(naming((id) => id === 'a2', new UnavailableError('out')))
+    await world.publish('a1', 'a2', 'b1', 'a3')
+
+    const report = await world.poll(inOrder([batches(handle)]))
+
+    expect(counts(report)).toEqual({ read: 4, acked: 2, released: 1, parked: 1, invoked: 4 })
+    expect((await world.pending()).map(([id, , count]) => [id, count])).toEqual([
+      ['a2', 0],
+      ['a3', 0],
+    ])
+  })
+
   it('gathers the events of several reads, in their order', async () => {
     const world = await start()
     const { calls, handle } = noting()

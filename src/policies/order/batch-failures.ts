@@ -1,54 +1,67 @@
-import type { PolicyJob } from '../../define/policy.ts'
+import type { DecidableJob } from '../../run/checked-policy-decision.ts'
 
 /** What a failed event of a call sets aside: what comes after it of its key, or of the whole call. */
 export type AfterBatchItemFailure = 'key' | 'checkpoint'
 
-/** An event in a call of a batch handler, whose first ones that failed are kept by key: at which place they stand. */
-interface CalledJob {
-  readonly at: number
-  readonly failed: Map<string, number>
+/** A call of a batch handler: its first events that stay undone, by key, as the places at which they stand. */
+interface BatchCall {
+  readonly jobs: readonly DecidableJob[]
+  readonly undone: Map<string, number>
+  /** How many of its jobs were inspected. */
+  inspected: number
 }
 
 /** Under which the first of a whole call stands. */
 const WHOLE_CALL = ''
 
 /**
- * What failed in calls of batch handlers. An event that comes after one that failed was handed over with it, so whatever became of it happened too early, or not at all: it is undone, and neither
- * acknowledged nor charged with a delivery.
+ * What stays undone in calls of batch handlers. An event that comes after such a one was handed over with it, so whatever became of it happened too early, or not at all: it is undone, too, and
+ * neither acknowledged nor charged with a delivery.
  */
 export class BatchFailures {
-  readonly #calls = new WeakMap<PolicyJob, CalledJob>()
+  readonly #calls = new WeakMap<DecidableJob, readonly [call: BatchCall, at: number]>()
   readonly #scope: AfterBatchItemFailure
+  readonly #laneOf: (job: DecidableJob) => string | undefined
 
-  constructor(scope: AfterBatchItemFailure) {
+  /** @param laneOf Of its key; `undefined`: none. */
+  constructor(scope: AfterBatchItemFailure, laneOf: (job: DecidableJob) => string | undefined) {
     this.#scope = scope
+    this.#laneOf = laneOf
   }
 
   /** They are called together. */
-  called(jobs: readonly PolicyJob[]): void {
-    const failed = new Map<string, number>()
-    for (const [at, job] of jobs.entries()) this.#calls.set(job, { at, failed })
+  called(jobs: readonly DecidableJob[]): void {
+    const call: BatchCall = { jobs, undone: new Map(), inspected: 0 }
+    for (const [at, job] of jobs.entries()) this.#calls.set(job, [call, at])
   }
 
-  /** A job has failed. @param lane Of its key; `undefined`: none. @returns Whether it comes after another that has. */
-  failed(job: PolicyJob, lane: string | undefined): boolean {
-    const call = this.#calls.get(job)
-    const scope = this.#scopeOf(lane)
-    if (!call || scope === undefined) return false
-    if (this.follows(job, lane)) return true
-    call.failed.set(scope, call.at)
+  /** A job has failed. @returns Whether it comes after another that stays undone. */
+  failed(job: DecidableJob): boolean {
+    if (this.follows(job)) return true
+    const [call, at] = this.#calls.get(job) ?? []
+    if (call) this.#note(call, job, at)
     return false
   }
 
-  /** Whether a job comes after one that has failed. */
-  follows(job: PolicyJob, lane: string | undefined): boolean {
-    const scope = this.#scopeOf(lane)
-    const call = this.#calls.get(job)
-    if (!call || scope === undefined) return false
-    return (call.failed.get(scope) ?? call.at) < call.at
+  /** Whether a job comes after one that stays undone. */
+  follows(job: DecidableJob): boolean {
+    const [call, at = 0] = this.#calls.get(job) ?? []
+    if (!call) return false
+    // what takes no work is released, and nobody says so
+    for (; call.inspected < at; call.inspected++) {
+      const other = call.jobs[call.inspected]
+      if (other?.outcome?.kind === 'release') this.#note(call, other, call.inspected)
+    }
+    const scope = this.#scopeOf(job)
+    return scope !== undefined && (call.undone.get(scope) ?? at) < at
   }
 
-  #scopeOf(lane: string | undefined): string | undefined {
-    return this.#scope === 'checkpoint' ? WHOLE_CALL : lane
+  #note(call: BatchCall, job: DecidableJob, at = 0): void {
+    const scope = this.#scopeOf(job)
+    if (scope !== undefined) call.undone.set(scope, Math.min(at, call.undone.get(scope) ?? at))
+  }
+
+  #scopeOf(job: DecidableJob): string | undefined {
+    return this.#scope === 'checkpoint' ? WHOLE_CALL : this.#laneOf(job)
   }
 }

@@ -48,7 +48,7 @@ export class RunOrder implements RunPolicy, OrderListener, OrderOfRun {
   #asked: readonly LaneAsked[] = []
 
   constructor(inside: PolicyRunInside, group: OrderedGroup, keyOf: OrderingKey, after: AfterBatchItemFailure) {
-    this.#failures = new BatchFailures(after)
+    this.#failures = new BatchFailures(after, (job) => this.#keyOfJob.get(job)?.lane)
     this.#inside = inside
     this.#group = group
     this.#keyOf = keyOf
@@ -116,15 +116,18 @@ export class RunOrder implements RunPolicy, OrderListener, OrderOfRun {
 
   called(jobs: readonly DecidableJob[]): void {
     this.#failures.called(jobs)
-    for (const job of jobs) this.#ungather(job)
+    for (const job of jobs as readonly Job[]) {
+      job.isInOrder = true
+      this.#ungather(job)
+    }
   }
 
   succeeded(job: DecidableJob): CheckedPolicyDecision | undefined {
-    return this.#failures.follows(job, this.#keyOfJob.get(job)?.lane) ? CALLED_EARLY : undefined
+    return this.#failures.follows(job) ? CALLED_EARLY : undefined
   }
 
   failed(job: DecidableJob): CheckedPolicyDecision | undefined {
-    return this.#failures.failed(job, this.#keyOfJob.get(job)?.lane) ? CALLED_EARLY : undefined
+    return this.#failures.failed(job) ? CALLED_EARLY : undefined
   }
 
   #ungather(job: PolicyJob): void {
