@@ -1,6 +1,6 @@
 import { assertInteger, assertKnownOptions, assertOneOf } from '../core/options.ts'
-import { findBatch } from '../define/batch-in-hand.ts'
 import type { BatchContext, BatchEvent, BatchHandler } from '../define/batch-handler.ts'
+import { findBatch } from '../define/batch-in-hand.ts'
 import { NonRetryableError, quotedValue } from '../errors.ts'
 import { parseFunctionTarget } from './function-target.ts'
 import type { BatchItemFailure } from './remote-handler-call.ts'

@@ -38,7 +38,10 @@ function find(context: object): EffectsOfCall | null | undefined {
   if (!batch) return findTestEffects(context)
   // what the server refuses of one event would come after what had happened for those behind it
   if (batch.isInOrder)
-    throw wrongUseError('collect effects', 'with orderedBy the route must be one of on, whose events are called one by one')
+    throw wrongUseError(
+      'collect effects',
+      'with orderedBy the route must be one of on, whose events are called one by one',
+    )
   if (batch.effects === undefined) batch.effects = EffectsOfCall.ofBatch(batch)
   return batch.effects as EffectsOfCall | null
 }

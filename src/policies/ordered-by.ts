@@ -91,10 +91,7 @@ function orderedGroup(group: Group, consumer: Consumer, keyOf: OrderingKey): Gro
 }
 
 /** @throws {TypeError} What order cannot be combined with. */
-function assertFits(
-  { mode, lingerMs, allowLongHandlers }: ConsumerSettings,
-  { eventType }: PolicyPlace,
-): void {
+function assertFits({ mode, lingerMs, allowLongHandlers }: ConsumerSettings, { eventType }: PolicyPlace): void {
   if (eventType !== undefined) throw new TypeError('it must be used on the consumer: a key has events of all types')
   if (mode === 'listen' || lingerMs > 0)
     throw new TypeError("mode must be 'drain' or 'once', without lingerMs: what listens reads outside of the order")

@@ -13,7 +13,11 @@ interface Trouble {
 
 interface Plan {
   /** A key, whether it is of the second type, and what is wrong with it. */
-  readonly events: readonly { readonly key: string; readonly isSecond: boolean; readonly trouble: Trouble | undefined }[]
+  readonly events: readonly {
+    readonly key: string
+    readonly isSecond: boolean
+    readonly trouble: Trouble | undefined
+  }[]
   readonly options: { batchSize: number; concurrency: number; maxDeliveries: number; mode: 'drain' | 'once' }
   readonly batch: { maxEvents: number; maxBatchingWindowMs: number; bisectOnError: boolean; maxBytes: number }
   readonly second: 'on' | 'onBatch'

@@ -1,12 +1,5 @@
 import type { ConsumerOptions, OrderingKey } from 'millrace'
-import {
-  createPublisher,
-  defineConsumer,
-  defineEvent,
-  on,
-  orderedBy,
-  poll,
-} from 'millrace'
+import { createPublisher, defineConsumer, defineEvent, on, orderedBy, poll } from 'millrace'
 import { connectMemory } from 'millrace/testing'
 import { expect, it } from 'vitest'
 import * as z from 'zod/mini'

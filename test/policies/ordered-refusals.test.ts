@@ -1,15 +1,6 @@
 import { readFileSync } from 'node:fs'
 import type { ConsumerOptions } from 'millrace'
-import {
-  createPoller,
-  defineConsumer,
-  defineEvent,
-  definePolicy,
-  idempotent,
-  on,
-  orderedBy,
-  prioritized,
-} from 'millrace'
+import { createPoller, defineConsumer, defineEvent, definePolicy, on, orderedBy, prioritized } from 'millrace'
 import { invokeSelf } from 'millrace/lambda'
 import { connectMemory } from 'millrace/testing'
 import { expect, it, test, vi } from 'vitest'
@@ -47,10 +38,6 @@ const REFUSALS: Readonly<Record<string, readonly [load: () => unknown, why: RegE
   "`mode: 'listen'`": [() => define({ mode: 'listen' }), /mode must be 'drain' or 'once'/],
   '`lingerMs`': [() => define({ lingerMs: 1_000 }), /mode must be 'drain' or 'once', without lingerMs/],
   '`allowLongHandlers`': [() => define({ allowLongHandlers: true }), /allowLongHandlers must be false/],
-  '`idempotent`': [
-    () => define({ use: [order, idempotent({ ttlMs: 86_400_000 })] }),
-    /"orderedBy" cannot be combined with "idempotent"/,
-  ],
   'a set of streams, `prioritized()`': [
     () =>
       defineConsumer({

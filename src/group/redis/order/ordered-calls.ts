@@ -69,7 +69,9 @@ export class OrderedCalls extends RedisGroupCalls {
 
   /** A server that has forgotten a script leaves out what joins, and hears of what was left before it is: both are sent again, in order. */
   async #joinAgain({ joins, lefts }: JoinsInOrder, answers: ReplyOrConnectionError[]): Promise<void> {
-    const refused = joins.flatMap((call, at) => (isScript(call) && isReplyError(answers[at], 'NOSCRIPT') ? [{ call, at }] : []))
+    const refused = joins.flatMap((call, at) =>
+      isScript(call) && isReplyError(answers[at], 'NOSCRIPT') ? [{ call, at }] : [],
+    )
     if (refused.length === 0) return
     const again = await this.sender.ask([...refused.map(({ call }) => this.sender.withText(call)), ...lefts])
     for (const [n, { at }] of refused.entries()) answers[at] = again[n] as ReplyOrConnectionError
@@ -98,7 +100,11 @@ export class OrderedCalls extends RedisGroupCalls {
       joined,
       joins: joins.map(({ call }) => call),
       lefts,
-      calls: [...joins.map(({ call }) => this.#joining(call)), ...lefts, ...chunks.map((chunk) => this.#settle(slot, chunk))],
+      calls: [
+        ...joins.map(({ call }) => this.#joining(call)),
+        ...lefts,
+        ...chunks.map((chunk) => this.#settle(slot, chunk)),
+      ],
       result(answers: readonly ReplyOrConnectionError[]): SettleResult {
         const tally = new Tally()
         for (const [n, { chunk }] of joins.entries()) countChunk(tally, chunk, answers[n])
