@@ -128,7 +128,7 @@ describeEverywhere('a batch route with orderedBy()', (start) => {
     expect(calls).toEqual(['a1', 'sa2 sa3', 'a4'])
   })
 
-  it('sets aside what follows a named failure of its key, at no delivery, and acknowledges the others', async () => {
+  it('sets aside what follows a named failure of its key, and acknowledges the others', async () => {
     const world = await start()
     const { calls, counted, handle } = noting(naming((id, count) => id === 'a2' && count === 1))
     const consumer = inOrder([batches(handle)])
@@ -179,7 +179,7 @@ describeEverywhere('a batch route with orderedBy()', (start) => {
     ])
   })
 
-  it('has the first of each key retried where a call throws, and all else wait behind it', async () => {
+  it('has the first of each key retried where a call throws, all else behind it', async () => {
     const world = await start()
     let isDown = true
     const { calls, handle } = noting(() => {
@@ -225,7 +225,7 @@ describeEverywhere('a batch route with orderedBy()', (start) => {
     expect(calls.slice(1)).toEqual([['a2'], ['a3']])
   })
 
-  it('makes no dead letter of what a call that threw on a last delivery held behind the first', async () => {
+  it('makes no dead letter of what stood behind the first in a last delivery that threw', async () => {
     const world = await start()
     const { calls, handle } = noting((events) => {
       if (events[0]?.payload.id === 'a1') throw new Error('down')

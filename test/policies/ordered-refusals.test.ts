@@ -23,7 +23,7 @@ const deployed = (source: object) => {
 
 const TOO_MANY = /maxPollers must be <= 1, or left out: "orderedBy" lets no more run at once, got 4/
 
-/** By the first cell of the table in docs/ordering.md: what module code does, and what it is told. */
+/** By the first cell of the table in docs/ordering.md: what module code does, and with which error it ends. */
 const REFUSALS: Readonly<Record<string, readonly [load: () => unknown, why: RegExp]>> = {
   '`maxPollers` above 1': [() => define({ maxPollers: 4 }), TOO_MANY],
   '`maxPollers` above 1 of a deployment': [() => deployed({ maxPollers: 4 }), TOO_MANY],

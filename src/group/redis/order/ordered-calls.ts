@@ -201,7 +201,7 @@ export class OrderedCalls extends RedisGroupCalls {
   }
 }
 
-/** What acknowledges with what joins it, and what tells lanes of it. */
+/** What acknowledges with what joins it, and what notifies lanes of it. */
 interface JoinsInOrder {
   readonly joins: readonly RedisCall[]
   readonly lefts: readonly ScriptCall[]
