@@ -119,6 +119,7 @@ export class MemoryOrderedGroup extends MemoryGroup implements OrderedGroup {
       ...(settled.notAcked ?? []),
       ...(settled.failed ?? []).map(({ settlement }) => settlement),
     ])
+    if (notDone.size > 0) this.mayHaveLanes = true
     for (const one of settlements)
       if (OUTCOME_KINDS[one.outcome.kind].op === 'join') this.listener?.stored(one.id, !notDone.has(one))
     return settled
