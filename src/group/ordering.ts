@@ -1,3 +1,4 @@
+import { formatCondition, parseCondition } from '../core/condition.ts'
 import type { Entry } from '../core/entry.ts'
 import type { ConsumerKeys } from '../core/keys.ts'
 import { quotedValue } from '../errors.ts'
@@ -7,26 +8,43 @@ import type { Group } from './group.ts'
 export interface Ordering {
   /** The lane of an entry: the same in every run. Of an entry without a key, one of its own. */
   laneOf(entry: Entry): string
+  /** After a dead letter its key waits, until the letter is redriven, dropped or gone. */
+  readonly waitsForLetters: boolean
 }
 
 /** Where the lanes of a group are kept. */
 export interface LaneKeys {
-  /** Hash: lane → the id of its first member, the only one that may start. */
+  /** Hash: lane → the id of its first member, the only one that may start; behind `#` that of a dead letter's entry, for which all wait. */
   readonly lanes: string
   /** Hash: entry id → its lane; behind `!` where its process died. */
   readonly laneOf: string
+  /** Sorted set: the dead letters that keys wait for, by lane and entry id. */
+  readonly awaited: string
 }
 
 const STATE = 'state'
 
-/** The keys of a group's lanes: `{orders}:billing:lanes` and `{orders}:billing:lane-of`. */
+/** The keys of a group's lanes: `{orders}:billing:lanes`, `{orders}:billing:lane-of` and `{orders}:billing:awaited`. */
 export function laneKeys({ state }: ConsumerKeys): LaneKeys {
   const prefix = state.slice(0, -STATE.length)
-  return { lanes: `${prefix}lanes`, laneOf: `${prefix}lane-of` }
+  return { lanes: `${prefix}lanes`, laneOf: `${prefix}lane-of`, awaited: `${prefix}awaited` }
 }
 
 /** The name of the policy, with which the condition of everything begins that waits in order. */
 export const ORDER_POLICY = 'orderedBy'
+
+/** What the lanes of keys begin with; those of entries without a key do not. */
+export const KEY_LANES = `${ORDER_POLICY} =`
+
+/** The lane of a key. */
+export function laneOfKey(key: string): string {
+  return formatCondition(ORDER_POLICY, `=${key}`)
+}
+
+/** The key that a lane is of, if it is of one; of a long one its start, and a hash. */
+export function keyOfLane(lane: string): string | undefined {
+  return lane.startsWith(KEY_LANES) ? parseCondition(lane).what.slice(1) : undefined
+}
 
 /** What first members wait for whose process died: a claimer takes them, as suspects. */
 export const SUSPECTS_CONDITION = `${ORDER_POLICY} !`
@@ -40,6 +58,8 @@ export interface OrderListener {
   stored(entryId: string, isDone: boolean): void
   /** That what is due is taken now, once what is done is settled. */
   taking(): void
+  /** That lanes go on: what is first in them is due. */
+  goOn(): void
 }
 
 /** Why a run reads nothing that could make no lanes of all that is pending. */

@@ -1,11 +1,11 @@
 import type { Decision, PolicyJob, PolicyQuestion, PolicyReply, RunPolicy } from '../../define/policy.ts'
 import type { LaneAsked, OrderedGroup, OrderListener } from '../../group/ordering.ts'
-import { ORDER_POLICY } from '../../group/ordering.ts'
+import { laneOfKey, ORDER_POLICY } from '../../group/ordering.ts'
 import type { DecidableJob } from '../../run/checked-policy-decision.ts'
 import type { Job } from '../../run/job.ts'
 import type { OrderOfRun, PolicyRunInside, PolledConditions } from '../../run/policy-engine.ts'
 import type { OrderingKey } from './lane-names.ts'
-import { laneOfEntry, laneOfKey, orderingKeyOf } from './lane-names.ts'
+import { laneOfEntry, orderingKeyOf } from './lane-names.ts'
 
 /** What a run holds of one key. */
 interface KeyInHand {
@@ -26,6 +26,7 @@ export class RunOrder implements RunPolicy, OrderListener, OrderOfRun {
   readonly #inside: PolicyRunInside
   readonly #group: OrderedGroup
   readonly #keyOf: OrderingKey
+  readonly #waitsForLetters: boolean
   readonly #keys = new Map<string, KeyInHand>()
   readonly #keyOfJob = new Map<PolicyJob, KeyInHand>()
   readonly #errors = new Map<PolicyJob, Error>()
@@ -35,7 +36,8 @@ export class RunOrder implements RunPolicy, OrderListener, OrderOfRun {
   /** What was asked about last. */
   #asked: readonly LaneAsked[] = []
 
-  constructor(inside: PolicyRunInside, group: OrderedGroup, keyOf: OrderingKey) {
+  constructor(inside: PolicyRunInside, group: OrderedGroup, keyOf: OrderingKey, waitsForLetters: boolean) {
+    this.#waitsForLetters = waitsForLetters
     this.#inside = inside
     this.#group = group
     this.#keyOf = keyOf
@@ -88,12 +90,12 @@ export class RunOrder implements RunPolicy, OrderListener, OrderOfRun {
     const key = this.#keyOfJob.get(job)
     const { outcome, isTaken } = job as Job
     // the next of its lane is due once this is settled
-    if (isTaken && outcome && outcome.kind !== 'retry') this.isDue = true
+    if (isTaken && outcome && outcome.kind !== 'retry' && !this.#waitsAfter(outcome.kind)) this.isDue = true
     if (!key) return undefined
     // whether it is done is known once it is stored with its effects
     if (outcome?.kind === 'ack-with') return undefined
     this.#leave(job, key)
-    if (outcome && isDone(outcome.kind)) {
+    if (outcome && this.#isDone(outcome.kind)) {
       this.#forget(key)
       return undefined
     }
@@ -102,6 +104,10 @@ export class RunOrder implements RunPolicy, OrderListener, OrderOfRun {
 
   taking(): void {
     this.isDue = false
+  }
+
+  goOn(): void {
+    this.isDue = true
   }
 
   conditionsWith(others: PolledConditions | undefined): PolledConditions {
@@ -152,13 +158,23 @@ export class RunOrder implements RunPolicy, OrderListener, OrderOfRun {
       if (lane === undefined) continue
       const key = this.#keys.get(lane) ?? { lane, jobs: [], undone: new Set<string>() }
       this.#keys.set(lane, key)
-      if (job.outcome && isDone(job.outcome.kind)) this.#forget(key)
+      if (job.outcome && this.#isDone(job.outcome.kind)) this.#forget(key)
       else if (job.outcome) key.undone.add(job.id)
       else {
         key.jobs.push(job)
         this.#keyOfJob.set(job, key)
       }
     }
+  }
+
+  /** Whether the next of the key may start after such an outcome. */
+  #isDone(kind: string): boolean {
+    return isDone(kind) && !this.#waitsAfter(kind)
+  }
+
+  /** Whether the key waits after such an outcome until somebody decides. */
+  #waitsAfter(kind: string): boolean {
+    return kind === 'dead-letter' && this.#waitsForLetters
   }
 
   #laneOf(job: Job): string | undefined {
@@ -178,7 +194,7 @@ export class RunOrder implements RunPolicy, OrderListener, OrderOfRun {
 /** What is settled so waits in its lane; if that is gone by then, it comes first. */
 const WAIT_IN_LANE: Decision = { action: 'park', until: '=' }
 
-/** Outcomes after which the next of the key may start. */
+/** Outcomes after which an entry is pending no more. */
 function isDone(kind: string): boolean {
   return kind === 'ack' || kind === 'ignore' || kind === 'dead-letter'
 }
