@@ -30,6 +30,12 @@ export function laneKeys({ state }: ConsumerKeys): LaneKeys {
   return { lanes: `${prefix}lanes`, laneOf: `${prefix}lane-of`, awaited: `${prefix}awaited` }
 }
 
+/** What KEYS of a script that knows lanes end with. */
+export function namedLaneKeys(keys: ConsumerKeys): readonly string[] {
+  const { lanes, laneOf, awaited } = laneKeys(keys)
+  return [keys.state, lanes, laneOf, awaited]
+}
+
 /** The name of the policy, with which the condition of everything begins that waits in order. */
 export const ORDER_POLICY = 'orderedBy'
 
@@ -40,6 +46,14 @@ export const KEY_LANES = `${ORDER_POLICY} =`
 export function laneOfKey(key: string): string {
   return formatCondition(ORDER_POLICY, `=${key}`)
 }
+
+/** The lane of what a dead letter has as its ordering key. */
+export function laneOfLetter(orderingKey: string): string {
+  return CUT_KEY.test(orderingKey) ? `${KEY_LANES}${orderingKey}` : laneOfKey(orderingKey)
+}
+
+/** What `keyOfLane` gives of a long key. */
+const CUT_KEY = /^.{179}~[0-9a-f]{40}$/su
 
 /** The key that a lane is of, if it is of one; of a long one its start, and a hash. */
 export function keyOfLane(lane: string): string | undefined {

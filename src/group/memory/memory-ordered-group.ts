@@ -17,6 +17,7 @@ import { lanesThereScript } from '../redis/order/read-in-order.ts'
 import { MemoryGroup } from './memory-group.ts'
 import { isScriptQuestion } from './memory-holding.ts'
 import type { MemoryOrderedBase } from './memory-ordered-base.ts'
+import type { MemoryConsumerGroup } from './memory-server.ts'
 import { settleInMemory } from './memory-settling.ts'
 
 /** A group in memory that keeps the order of its keys. */

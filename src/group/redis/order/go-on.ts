@@ -2,6 +2,7 @@ import { LUA_SET_ASIDE } from '../scripts/aside.ts'
 import { LUA_FENCE, LUA_IS_TRIMMED, LUA_NOW_MS, LUA_READ_KEYS_BESIDE_GROUP } from '../scripts/fence.ts'
 import type { LuaScript } from '../scripts/script.ts'
 import { LUA_LANE_KEYS, LUA_LANES } from './lanes.ts'
+import { DROPPED_LETTER } from './letters-in-order.ts'
 
 /** Letters that one call looks for: a few milliseconds. */
 export const LETTERS_AT_ONCE = 1_000
@@ -27,7 +28,7 @@ end
 /**
  * Looks for the letters that keys wait for, a page a call: where one is gone, as one that was trimmed or deleted by hand, its lane goes on. The next call looks for those behind.
  *
- * KEYS stream, lease, due, waiting, dead letters, state, the keys of lanes. ARGV group, consumer, token. Answers how many are gone.
+ * KEYS stream, lease, due, waiting, dead letters, state, the keys of lanes. ARGV group, consumer, token. Answers how many are gone, none of which somebody dropped.
  */
 export const lookForLettersScript: LuaScript = {
   keyCount: 9,
@@ -41,8 +42,9 @@ local page = beside('ZRANGEBYLEX', awaited, from and '(' .. from or '-', '+', 'L
 for _, text in ipairs(page) do
   local _, _, letter = awaitedParts(text)
   -- where the key holds no stream nobody knows
-  local found = letter and beside('XRANGE', letters, letter, letter)
+  local found = letter and letter ~= '${DROPPED_LETTER}' and beside('XRANGE', letters, letter, letter)
   if not letter then redis.call('ZREM', awaited, text)
+  elseif letter == '${DROPPED_LETTER}' then goesOn(text)
   elseif found and #found == 0 then
     goesOn(text)
     gone = gone + 1

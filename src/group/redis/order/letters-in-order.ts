@@ -1,6 +1,9 @@
 import { KEY_LANES } from '../../ordering.ts'
 import type { ScriptEdit } from './edited.ts'
 
+/** In place of the id of a letter that is waited for no more: the next run of a poller has its lane go on. */
+export const DROPPED_LETTER = '0-0'
+
 /**
  * A dead letter that its key waits for is a place in a sorted set, by its lane and the id of its entry. While it is the first of its lane, the hash of lanes has `#` and that id, which nobody starts.
  *

@@ -6,7 +6,7 @@ import { CLAIMER_SLOT_COUNT, slotConsumerNames } from '../../consumer-names.ts'
 import type { Settlement, SettleResult, Slot } from '../../group.ts'
 import { isDeadLetterSettlement } from '../../group.ts'
 import type { LaneKeys, OrderedGroup, Ordering } from '../../ordering.ts'
-import { laneKeys } from '../../ordering.ts'
+import { laneKeys, namedLaneKeys } from '../../ordering.ts'
 import { Tally } from '../../tally.ts'
 import { toPlainReply } from '../commands/reply.ts'
 import type { SettledWithReplies } from '../redis-group-calls.ts'
@@ -35,7 +35,7 @@ export class OrderedCalls extends RedisGroupCalls {
 
   /** What KEYS of a script that knows lanes end with. */
   get laneKeys(): readonly string[] {
-    return [this.address.keys.state, this.lanes.lanes, this.lanes.laneOf, this.lanes.awaited]
+    return namedLaneKeys(this.address.keys)
   }
 
   /** A call of another script of the same keys and arguments, which knows lanes. */
