@@ -1,4 +1,4 @@
-import { formatCondition, parseCondition } from '../core/condition.ts'
+import { formatCondition, LONGEST_CONDITION, parseCondition } from '../core/condition.ts'
 import type { Entry } from '../core/entry.ts'
 import type { ConsumerKeys } from '../core/keys.ts'
 import { quotedValue } from '../errors.ts'
@@ -47,13 +47,19 @@ export function laneOfKey(key: string): string {
   return formatCondition(ORDER_POLICY, `=${key}`)
 }
 
-/** The lane of what a dead letter has as its ordering key. */
+/** The lane of what a dead letter has as its ordering key, which of a long one is its start and a hash. */
 export function laneOfLetter(orderingKey: string): string {
-  return CUT_KEY.test(orderingKey) ? `${KEY_LANES}${orderingKey}` : laneOfKey(orderingKey)
+  const [, start = '', hash] = /^(.*)(~[0-9a-f]{40})$/su.exec(orderingKey) ?? []
+  if (hash === undefined) return laneOfKey(orderingKey)
+  // an escaped character may have been cut
+  const [cut = ''] = /%[0-9A-F]?$/u.exec(start) ?? []
+  const lanes = [laneOfKey(start), `${laneOfKey(start.slice(0, start.length - cut.length))}${cut}`]
+  const lane = lanes.find(({ length }) => length === CUT_LANE)
+  return lane === undefined ? laneOfKey(orderingKey) : `${lane}${hash}`
 }
 
-/** What `keyOfLane` gives of a long key. */
-const CUT_KEY = /^.{179}~[0-9a-f]{40}$/su
+/** Characters of a long key's lane before its hash. */
+const CUT_LANE = ORDER_POLICY.length + 1 + LONGEST_CONDITION
 
 /** The key that a lane is of, if it is of one; of a long one its start, and a hash. */
 export function keyOfLane(lane: string): string | undefined {

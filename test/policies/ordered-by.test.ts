@@ -53,7 +53,7 @@ it.each([undefined, 'key', async () => 'a', function* () {}])('orderedBy() takes
 })
 
 it.each([
-  [{ afterDeadLetter: 'wait' }, 'afterDeadLetter must be one of "continue", got "wait"'],
+  [{ afterDeadLetter: 'stop' }, 'afterDeadLetter must be one of "continue", "wait", got "stop"'],
   [{ afterDeadletter: 'continue' }, 'unknown option "afterDeadletter"'],
 ])('orderedBy() refuses %j', (options, message) => {
   expect(() => orderedBy(() => 'a', options as never)).toThrow(message)

@@ -3,7 +3,7 @@ import type { MemoryConnection } from 'millrace/testing'
 import { expect, it } from 'vitest'
 import * as z from 'zod/mini'
 import type { World } from './world.ts'
-import { billing, counts, describeEverywhere, loseAnswer } from './world.ts'
+import { billing, counts, describeEverywhere } from './world.ts'
 
 const DLQ = '{orders}:billing:dlq'
 
@@ -204,28 +204,5 @@ describeEverywhere("orderedBy() with afterDeadLetter: 'wait'", (start) => {
     await loseLetters(world)
     for (let round = 0; round < 2; round++) await world.poll(consumer)
     expect(calls.filter((id) => id.startsWith('a'))).toEqual(['a1', 'a2', 'a3'])
-  })
-
-  it.each([2, 3])('holds up a key whose letter was settled in an answer that was lost, request %i', async (nth) => {
-    const world = await start()
-    const { calls, handle } = noting('a2')
-    const consumer = billing(handle, { use: [waits], batchSize: 2, concurrency: 1 })
-    await world.publish('a1', 'a2', 'a3', 'b1', 'a4')
-
-    await loseAnswer(world, consumer, {
-      nth,
-      change: async () => {
-        for (let round = 0; round < 4; round++) {
-          await world.pass(120_000)
-          await world.claim(consumer)
-          await world.poll(consumer)
-        }
-        expect(calls.filter((id) => id.startsWith('a'))).toEqual(['a1', 'a2'])
-        expect((await world.pending()).map(([id]) => id)).toEqual(['a3', 'a4'])
-        await loseLetters(world)
-      },
-    })
-
-    expect(calls.filter((id) => id.startsWith('a'))).toEqual(['a1', 'a2', 'a3', 'a4'])
   })
 })
