@@ -62,7 +62,7 @@ test('a consumer with orderedBy() does all its work under the users of accessOf(
 })
 
 /** What `infra/redis-acl.txt` gives who is on call, and what letters of an ordering key take beside it. */
-const OPERATOR = `${operator} +hget +hset +hexists +zrangebylex +zrevrangebylex +zremrangebylex`
+const OPERATOR = `${operator} +hget +hset +hexists +xack +zscore +zrangebylex +zrevrangebylex +zremrangebylex`
 
 test("keys wait for dead letters, and go on, under the users of accessOf() and an operator's", async () => {
   const server = await startRedisServer()
