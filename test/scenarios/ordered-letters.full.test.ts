@@ -1,9 +1,21 @@
 import type { Connection, Consumer, ConsumerOptions } from 'millrace'
-import { createPublisher, defineConsumer, defineEvent, NonRetryableError, on, orderedBy, poll } from 'millrace'
+import {
+  createPublisher,
+  defineConsumer,
+  defineEvent,
+  NonRetryableError,
+  on,
+  orderedBy,
+  poll,
+  RedisConnectionError,
+} from 'millrace'
 import { connect as connectUrl } from 'millrace/connect'
+import { connectIoredis } from 'millrace/ioredis'
 import { dropDeadLetters, listDeadLetters, redriveDeadLetters } from 'millrace/operate'
 import { describe, expect, it, onTestFinished } from 'vitest'
 import * as z from 'zod/mini'
+import { createRedisConnection } from '../../dist/group/redis/redis-connection.js'
+import type { RedisCommand, Transport } from '../../src/group/redis/transport.ts'
 import { claimOnce } from '../support/claim-once.ts'
 import { startRestServer } from '../support/rest-server.ts'
 import { DLQ, startScenario } from '../support/scenario.ts'
@@ -215,6 +227,142 @@ describe('letters of a key', () => {
     expect((await drop({ all: undefined, orderingKeys: ['a', long] })).dropped).toBe(2)
   })
 })
+
+describe('a key waits for the letter of an entry', () => {
+  const letterOf = async ({ deadLetters }: Awaited<ReturnType<typeof startSteps>>) => (await deadLetters())[0]?.head
+
+  it('whose time was over', async () => {
+    const steps = await startSteps()
+    const { define, raw, publishSteps, claim, ofKey, redis } = steps
+    const consumer = define('wait', { maxAgeMs: 60_000 })
+    await raw.xadd('orders', '1-1', 'eventType', 'Stepped', 'aggregateId', 'a', 'payload', '{"id":"a1"}')
+    await publishSteps('a2')
+    for (let round = 0; round < 2; round++) {
+      await poll(consumer, { redis })
+      await claim(consumer)
+    }
+
+    expect(await letterOf(steps)).toMatchObject({ reason: 'expired', orderingKey: 'a', originalId: '1-1' })
+    expect(ofKey('a')).toEqual([])
+  })
+
+  it('whose deliveries are used up by deaths, though nobody read it again', async () => {
+    const steps = await startSteps()
+    const { define, raw, publishSteps, claim, ofKey, redis } = steps
+    const consumer = define('wait', { maxDeliveries: 2 })
+    await poll(consumer, { redis })
+    const [a1] = (await publishSteps('a1', 'a2')) as unknown as [{ entryId: string }]
+    await raw.xreadgroup('GROUP', 'billing', 'poller-0', 'COUNT', 2, 'STREAMS', 'orders', '>')
+    await raw.xclaim('orders', 'billing', 'poller-0', 0, a1.entryId, 'RETRYCOUNT', 2, 'JUSTID')
+    for (let round = 0; round < 3; round++) {
+      await poll(consumer, { redis })
+      await claim(consumer)
+    }
+
+    expect(await letterOf(steps)).toMatchObject({ reason: 'max-deliveries', orderingKey: 'a', originalId: a1.entryId })
+    expect(ofKey('a')).toEqual([])
+  })
+})
+
+describe('a letter that cannot be written', () => {
+  it('has nothing behind it set aside where its key is denied', async () => {
+    const { publishSteps, calls, define, claim, raw, redis } = await startSteps()
+    const others = ['lanes', 'lane-of', 'awaited', 'slot:*', 'due', 'waiting', 'state', 'paused', 'wake']
+    const keys = ['orders', ...others.map((name) => `{orders}:billing:${name}`)]
+    const consumer = define('wait', {
+      routes: [
+        on(Stepped, async ({ payload: { id } }) => {
+          calls.push(id)
+          if (id !== 'a1') return
+          if (calls.length === 1)
+            await raw.call('ACL', 'SETUSER', 'default', 'resetkeys', ...keys.map((key) => `~${key}`))
+          throw new NonRetryableError('never')
+        }),
+      ],
+    })
+    await publishSteps('a1', 'a2', 'b1')
+
+    await expect(poll(consumer, { redis })).rejects.toThrow('NOPERM')
+    await claim(consumer).catch(() => {})
+    expect(calls).toEqual(['a1', 'b1'])
+    await raw.call('ACL', 'SETUSER', 'default', 'allkeys')
+    await poll(consumer, { redis })
+    for (let round = 0; round < 2; round++) await claim(consumer)
+
+    expect(calls).toEqual(['a1', 'b1', 'a1'])
+    expect(await raw.xlen(DLQ)).toBe(1)
+  })
+
+  it('keeps its key waiting until it is', async () => {
+    const { publishSteps, hopeless, poll, claim, raw, age, ofKey } = await startSteps()
+    hopeless.add('a1')
+    await publishSteps('a1', 'a2')
+    await raw.set(DLQ, 'no stream')
+    await poll().catch(() => {})
+    await claim().catch(() => {})
+    expect(ofKey('a')).toEqual(['a1'])
+    await raw.del(DLQ)
+    await age(61_000)
+    await claim()
+    await claim()
+
+    expect([ofKey('a'), await raw.xlen(DLQ)]).toEqual([['a1', 'a1'], 1])
+  })
+})
+
+describe('answers that are lost', () => {
+  it.each([1, 2, 3, 4, 5, 6])('keep a key waiting for its letter, and have it go on, request %i', async (nth) => {
+    const {
+      publishSteps,
+      hopeless,
+      consumer,
+      poll: pollOn,
+      claim,
+      drop,
+      server,
+      raw,
+      ofKey,
+      left,
+      age,
+    } = await startSteps()
+    hopeless.add('a2')
+    await pollOn()
+    await publishSteps('a1', 'a2', 'a3', 'b1', 'a4')
+    const lossy = loseAnswer(server.url, nth)
+    for (const _run of ['first', 'second']) {
+      await poll(consumer, { redis: lossy }).catch(() => {})
+      await raw.del('{orders}:billing:slot:poller-0')
+      await age(120_000)
+      await claim()
+    }
+    for (let round = 0; round < 3; round++) {
+      await pollOn()
+      await claim()
+    }
+    expect(new Set(ofKey('a'))).toEqual(new Set(['a1', 'a2']))
+    expect(await left()).toBe(2)
+
+    await drop()
+    for (let round = 0; round < 3; round++) await claim()
+    expect([ofKey('a').slice(-2), await left()]).toEqual([['a3', 'a4'], 0])
+  })
+})
+
+/** A connection that loses the answer to one of its requests. */
+function loseAnswer(url: string, nth: number): Connection {
+  const inner = connectIoredis(url) as Connection & { readonly transport: Transport }
+  onTestFinished(() => inner.close())
+  let requests = 0
+  return createRedisConnection({
+    scriptPrefix: inner.transport.scriptPrefix,
+    async send(commands: readonly RedisCommand[], timeoutMs?: number) {
+      const answers = await inner.transport.send(commands, timeoutMs)
+      if (++requests === nth) throw new RedisConnectionError('the answer was lost')
+      return answers
+    },
+    close: async () => {},
+  } as never)
+}
 
 describe('while a poller may hold entries of the key', () => {
   it.each(['drop', 'redrive'] as const)('a %s has nothing of it start before the next poller', async (action) => {
