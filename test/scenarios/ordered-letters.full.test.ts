@@ -216,12 +216,9 @@ describe('letters of a key', () => {
       return found
     }
 
-    expect((await keys()).toSorted()).toEqual([
-      'a',
-      'b',
-      expect.stringMatching(/^ä%\nä%\n.*~[0-9a-f]{40}$/s),
-      undefined,
-    ])
+    expect(new Set(await keys())).toEqual(
+      new Set(['a', 'b', expect.stringMatching(/^ä%\nä%\n.*~[0-9a-f]{40}$/s), undefined]),
+    )
     expect(await keys(['b', 'c'])).toEqual(['b'])
     expect(await keys([long])).toHaveLength(1)
     expect((await drop({ all: undefined, orderingKeys: ['a', long] })).dropped).toBe(2)
@@ -259,7 +256,7 @@ describe('a key waits for the letter of an entry', () => {
       await claim(consumer)
     }
 
-    expect(await letterOf(steps)).toMatchObject({ reason: 'max-deliveries', orderingKey: 'a', originalId: a1.entryId })
+    expect(await letterOf(steps)).toMatchObject({ reason: 'crashed', orderingKey: 'a', originalId: a1.entryId })
     expect(ofKey('a')).toEqual([])
   })
 })
