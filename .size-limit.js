@@ -32,7 +32,7 @@ const FEATURES = {
   'circuitBreaker()': ["export { circuitBreaker } from 'millrace'", '56.7 KB'],
   'rateLimit()': ["export { rateLimit } from 'millrace'", '57.6 KB'],
   'concurrencyLimit()': ["export { concurrencyLimit } from 'millrace'", '57.6 KB'],
-  'orderedBy()': ["export { orderedBy } from 'millrace'", '62.5 KB'],
+  'orderedBy()': ["export { orderedBy } from 'millrace'", '68 KB'],
   'effects()': ["export { effects } from 'millrace'", '31 KB'],
   'filterPatterns()': ["export { filterPatterns } from 'millrace'", '5.4 KB'],
   'flatCodec()': ["export { flatCodec } from 'millrace'", '5.2 KB'],
@@ -62,10 +62,10 @@ const FEATURES = {
 }
 
 const ENTRY_POINTS = {
-  millrace: '367.5 KB',
+  millrace: '372.5 KB',
   'millrace/ioredis': '74.2 KB',
   'millrace/upstash': '47 KB',
-  'millrace/operate': '148.5 KB',
+  'millrace/operate': '164 KB',
   'millrace/lambda': '18 KB',
   'millrace/s3': '4.8 KB',
   'millrace/powertools': '47.7 KB',

@@ -12,7 +12,7 @@ const keyOf = ({ eventId }: { eventId?: string | undefined }) => eventId?.match(
 const waits = orderedBy(keyOf, { afterDeadLetter: 'wait' })
 const goesOn = orderedBy(keyOf)
 
-/** A handler that notes its calls, and fails for good where it is told to. */
+/** A handler that notes its calls, and fails for good where a test says so. */
 function noting(...hopeless: string[]) {
   const calls: string[] = []
   return {
@@ -166,7 +166,7 @@ describeEverywhere("orderedBy() with afterDeadLetter: 'wait'", (start) => {
     expect(await world.pending()).toEqual([['a2', 'parked', 0]])
   })
 
-  it('repeats a key of a lost group from the entry of its letter on, if that comes again', async () => {
+  it('repeats a key of a lost group from the entry of its letter on', async () => {
     const world = await start()
     const { calls, handle, hopeless } = noting('a2')
     const consumer = billing(handle, { use: [waits] })

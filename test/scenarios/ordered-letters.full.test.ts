@@ -395,7 +395,7 @@ for n = ARGV[1], ARGV[2] do
   redis.call('ZADD', KEYS[2], 0, 'orderedBy =key' .. digits .. '\\nA1' .. string.char(64 + #digits) .. digits .. ':2-' .. digits)
 end`
 
-  it('cost a run no request, and are looked for a thousand a run', { timeout: 120_000 }, async () => {
+  it('cost a run no request, and a thousand letters are searched for', { timeout: 120_000 }, async () => {
     const { publishSteps, poll, claim, raw } = await startSteps()
     await poll()
     await publishSteps('x1')

@@ -35,7 +35,7 @@ export function awaitedLetters({ awaited }: StoredLanes): AwaitedLetter[] {
   return [...awaited].flatMap(([lane, letters]) => [...letters].map(([id, letterId]) => ({ lane, id, letterId })))
 }
 
-/** The next letters to look for: as many as one call looks for on a server. */
+/** The next letters to search for: as many as one call searches for on a server. */
 export function nextToLookFor(lanes: StoredLanes): readonly AwaitedLetter[] {
   const place = ({ lane, id }: AwaitedLetter) => `${lane}\n${id}`
   const { lookedFor = '' } = lanes

@@ -87,7 +87,7 @@ export class MemoryOrderedBase extends MemoryGroupBase {
       this.lanes.firsts.set(lane, `#${id}`)
   }
 
-  /** Has the lanes go on whose letters are gone, as many as one call looks for. @returns How many are gone. */
+  /** Has the lanes go on whose letters are gone, as many as one call searches for. @returns How many are gone. */
   lookForLetters(group: MemoryConsumerGroup): number {
     const letters = this.server.streams.get(this.address.keys.deadLetters)
     const gone = nextToLookFor(this.lanes).filter(({ letterId }) => !letters?.get(letterId))

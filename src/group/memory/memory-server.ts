@@ -82,7 +82,7 @@ export interface StoredLanes {
   readonly members: Map<string, { readonly lane: string; readonly isSuspect: boolean }>
   /** Lane → entry id → the dead letter that the lane waits for. */
   readonly awaited: Map<string, Map<string, string>>
-  /** How far these were looked for. */
+  /** How far these were searched for. */
   lookedFor?: string
 }
 

@@ -4,7 +4,7 @@ import type { LuaScript } from '../scripts/script.ts'
 import { LUA_LANE_KEYS, LUA_LANES } from './lanes.ts'
 import { DROPPED_LETTER } from './letters-in-order.ts'
 
-/** Letters that one call looks for: a few milliseconds. */
+/** Letters that one call searches for: a few milliseconds. */
 export const LETTERS_AT_ONCE = 1_000
 
 const BEGIN = `
@@ -26,7 +26,7 @@ end
 `
 
 /**
- * Looks for the letters that keys wait for, a page a call: where one is gone, as one that was trimmed or deleted by hand, its lane goes on. The next call looks for those behind.
+ * Searches for the letters that keys wait for, a page a call: where one is gone, as one that was trimmed or deleted by hand, its lane goes on. The next call goes on behind them.
  *
  * KEYS stream, lease, due, waiting, dead letters, state, the keys of lanes. ARGV group, consumer, token. Answers how many are gone, none of which somebody dropped.
  */
