@@ -39,10 +39,9 @@ export function awaitedLetters({ awaited }: StoredLanes): AwaitedLetter[] {
 export function nextToLookFor(lanes: StoredLanes): readonly AwaitedLetter[] {
   const place = ({ lane, id }: AwaitedLetter) => `${lane}\n${id}`
   const { lookedFor = '' } = lanes
-  const ahead = awaitedLetters(lanes)
-    .filter((one) => place(one) > lookedFor)
-    .sort((a, b) => (place(a) < place(b) ? -1 : 1))
-  const page = ahead.slice(0, LETTERS_AT_ONCE)
+  const all = awaitedLetters(lanes).sort((a, b) => (place(a) < place(b) ? -1 : 1))
+  const ahead = all.filter((one) => place(one) > lookedFor)
+  const page = (ahead.length > 0 ? ahead : all).slice(0, LETTERS_AT_ONCE)
   const last = page.at(-1)
   lanes.lookedFor = last && page.length === LETTERS_AT_ONCE ? place(last) : ''
   return page

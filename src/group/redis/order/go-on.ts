@@ -38,7 +38,9 @@ local stream, lease, due, waiting, letters = unpack(KEYS)
 if redis.pcall('EXISTS', awaited) == 0 then return 0 end
 ${BEGIN}
 local from, gone = beside('HGET', orderState, 'lookedFor'), 0
-local page = beside('ZRANGEBYLEX', awaited, from and '(' .. from or '-', '+', 'LIMIT', 0, ${LETTERS_AT_ONCE}) or {}
+local function pageFrom(min) return beside('ZRANGEBYLEX', awaited, min, '+', 'LIMIT', 0, ${LETTERS_AT_ONCE}) or {} end
+local page = pageFrom(from and '(' .. from or '-')
+if #page == 0 then page = pageFrom('-') end
 for _, text in ipairs(page) do
   local _, _, letter = awaitedParts(text)
   -- where the key holds no stream nobody knows
