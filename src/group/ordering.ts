@@ -78,8 +78,6 @@ export interface OrderListener {
   stored(entryId: string, isDone: boolean): void
   /** That what is due is taken now, once what is done is settled. */
   taking(): void
-  /** That lanes go on: what is first in them is due. */
-  goOn(): void
 }
 
 /** Why a run reads nothing that could make no lanes of all that is pending. */

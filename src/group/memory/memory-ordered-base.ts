@@ -95,11 +95,9 @@ export class MemoryOrderedBase extends MemoryGroupBase {
     return gone.length
   }
 
-  /** Has all lanes go on that wait for a letter. @returns Whether there were any. */
-  waitNoMore(group: MemoryConsumerGroup): boolean {
-    const all = awaitedLetters(this.lanes)
-    this.#waitNoMore(group, all)
-    return all.length > 0
+  /** Has all lanes go on that wait for a letter. */
+  waitNoMore(group: MemoryConsumerGroup): void {
+    this.#waitNoMore(group, awaitedLetters(this.lanes))
   }
 
   #waitNoMore(group: MemoryConsumerGroup, letters: readonly AwaitedLetter[]): void {

@@ -101,10 +101,9 @@ export class MemoryOrderedGroup extends MemoryGroup implements OrderedGroup {
 
   /** Lanes go on whose letters are gone, or that no letter holds up any more. @returns How many letters are gone. */
   #goOn(group: MemoryConsumerGroup): number {
-    const gone = this.#base.waitsForLetters ? this.#base.lookForLetters(group) : 0
-    const isOver = !this.#base.waitsForLetters && this.#base.waitNoMore(group)
-    if (gone > 0 || isOver) this.listener?.goOn()
-    return gone
+    if (this.#base.waitsForLetters) return this.#base.lookForLetters(group)
+    this.#base.waitNoMore(group)
+    return 0
   }
 
   #lanesThere({ args: [consumerName, ...args] }: LaneQuestion): PlainReply {

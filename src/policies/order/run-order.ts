@@ -106,10 +106,6 @@ export class RunOrder implements RunPolicy, OrderListener, OrderOfRun {
     this.isDue = false
   }
 
-  goOn(): void {
-    this.isDue = true
-  }
-
   conditionsWith(others: PolledConditions | undefined): PolledConditions {
     return {
       see: (conditions) => others?.see(conditions),

@@ -110,7 +110,6 @@ export class OrderedRedisGroup extends RedisGroup implements OrderedGroup {
     this.#note(slot, reply, hasLanes !== 0, isFirst)
     const gone = looksAt > 0 ? (replies[looksAt] ?? null) : 0
     if (gone instanceof Error) return { ...nothing, ...cameBy(reply), failures: [...settled.failures, gone] }
-    if (Number(gone) > 0) this.listener?.goOn()
     if (isFirst && hasLanes === 2 && !this.#calls.ordering.waitsForLetters) await this.#waitNoMore(slot)
     const seen = {
       ...seenPauses(replyAsText(text), Number(replyAsText(now))),
@@ -133,7 +132,6 @@ export class OrderedRedisGroup extends RedisGroup implements OrderedGroup {
   /** No key waits for a letter any more, as one did before this deployment. */
   async #waitNoMore(slot: Slot): Promise<void> {
     while ((await this.#run(slot, waitNoMoreScript, [])) === 1);
-    this.listener?.goOn()
   }
 
   #note(slot: Slot, reply: RedisReply, hasLanes: boolean, isFirst: boolean): void {
