@@ -1,6 +1,7 @@
 import { formatCondition, LONGEST_CONDITION, parseCondition } from '../core/condition.ts'
 import type { Entry } from '../core/entry.ts'
 import type { ConsumerKeys } from '../core/keys.ts'
+import type { Outcome } from '../core/outcome.ts'
 import { quotedValue } from '../errors.ts'
 import type { Group } from './group.ts'
 
@@ -39,8 +40,13 @@ export function namedLaneKeys(keys: ConsumerKeys): readonly string[] {
 /** The name of the policy, with which the condition of everything begins that waits in order. */
 export const ORDER_POLICY = 'orderedBy'
 
-/** What the lanes of keys begin with; those of entries without a key do not. */
-export const KEY_LANES = `${ORDER_POLICY} =`
+/** All that waits in order, for whatever, stands between these in the index of conditions. */
+export const IN_ORDER_FROM = `${ORDER_POLICY} `
+export const IN_ORDER_TO = `${ORDER_POLICY}!`
+
+/** All that waits behind another of its key stands between these in the index of conditions. */
+export const LANES_FROM = `${ORDER_POLICY} =`
+export const LANES_TO = `${ORDER_POLICY} >`
 
 /** The lane of a key. */
 export function laneOfKey(key: string): string {
@@ -63,7 +69,7 @@ const CUT_LANE = ORDER_POLICY.length + 1 + LONGEST_CONDITION
 
 /** The key that a lane is of, if it is of one; of a long one its start, and a hash. */
 export function keyOfLane(lane: string): string | undefined {
-  return lane.startsWith(KEY_LANES) ? parseCondition(lane).what.slice(1) : undefined
+  return lane.startsWith(LANES_FROM) ? parseCondition(lane).what.slice(1) : undefined
 }
 
 /** What first members wait for whose process died: a claimer takes them, as suspects. */
@@ -76,8 +82,15 @@ export const UNPLACED_CONDITION = `${ORDER_POLICY} ?`
 export interface OrderListener {
   /** That an entry was acknowledged with effects; or that it was not. */
   stored(entryId: string, isDone: boolean): void
+  /** How many entries of a settlement were set aside behind others. */
+  waiting(entries: number): void
   /** That what is due is taken now, once what is done is settled. */
   taking(): void
+}
+
+/** Whether an entry is set aside since another of its key goes before it. */
+export function waitsInOrder({ kind, ...outcome }: Outcome): boolean {
+  return kind === 'park' && (outcome as { condition?: string }).condition?.startsWith(`${ORDER_POLICY} `) === true
 }
 
 /** Why a run reads nothing that could make no lanes of all that is pending. */

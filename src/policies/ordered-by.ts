@@ -55,7 +55,10 @@ export function orderedBy(keyOf: OrderingKey, options: OrderedByOptions = {}): P
       needs: (keys) => needs(keys, waitsForLetters),
       begin: (run) => begin(run, keyOf, waitsForLetters),
     },
-    { groupOf: (group, consumer) => orderedGroup(group, consumer, keyOf, waitsForLetters) },
+    {
+      groupOf: (group, consumer) => orderedGroup(group, consumer, keyOf, waitsForLetters),
+      laneOf: (consumer, entry) => laneOfEntry(consumer, keyOf, entry),
+    },
   )
 }
 
@@ -69,7 +72,7 @@ function needs(keys: ConsumerKeys, waitsForLetters: boolean): PolicyKeyRights {
       { key: awaited, commands: ['exists', 'zadd', 'zrem', 'zrangebylex', 'zremrangebylex'] },
       ...(waitsForLetters ? [{ key: keys.deadLetters, commands: ['xrange'] }] : []),
       // a poller makes members, takes what is due, and gets back what a lost group had set aside
-      { key: keys.waiting, commands: ['zrangebylex', 'zremrangebylex', 'zcard'] },
+      { key: keys.waiting, commands: ['zrangebylex', 'zremrangebylex', 'zcard', 'zlexcount'] },
       { key: keys.due, commands: ['zrangebyscore', 'zscore', 'zscan'] },
       { key: keys.state, commands: ['hexists', 'hmget'] },
     ],

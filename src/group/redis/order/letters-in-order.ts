@@ -1,4 +1,4 @@
-import { KEY_LANES } from '../../ordering.ts'
+import { LANES_FROM } from '../../ordering.ts'
 import type { ScriptEdit } from './edited.ts'
 
 /** In place of the id of a letter that is waited for no more: the next run of a poller has its lane go on. */
@@ -32,8 +32,8 @@ local function awaitNoMore(lane, id)
   beside('ZREMRANGEBYLEX', awaited, '[' .. place .. ':', '(' .. place .. ';')
 end
 local function keyOfLane(lane)
-  if not lane or lane:sub(1, ${KEY_LANES.length}) ~= '${KEY_LANES}' then return nil end
-  return (lane:sub(${KEY_LANES.length + 1}):gsub('%%(%x%x)', function(hex) return string.char(tonumber(hex, 16)) end))
+  if not lane or lane:sub(1, ${LANES_FROM.length}) ~= '${LANES_FROM}' then return nil end
+  return (lane:sub(${LANES_FROM.length + 1}):gsub('%%(%x%x)', function(hex) return string.char(tonumber(hex, 16)) end))
 end
 `
 

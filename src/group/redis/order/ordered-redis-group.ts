@@ -228,10 +228,10 @@ export class OrderedRedisGroup extends RedisGroup implements OrderedGroup {
 
   laneQuestion(consumerName: string, asked: readonly LaneAsked[]): LaneQuestion {
     const { stream, group } = this.#calls.address
-    const { lanes, laneOf } = this.#calls.lanes
+    const { lanes } = this.#calls.lanes
     return {
       script: lanesThereScript,
-      keys: [stream, lanes, laneOf],
+      keys: [stream, lanes],
       args: [group, consumerName, ...asked.flatMap(({ lane, undone }) => [lane, undone.length, ...undone])],
     }
   }
