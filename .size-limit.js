@@ -58,7 +58,7 @@ const FEATURES = {
   'reportMetrics()': ["export { reportMetrics } from 'millrace/powertools'", '25.6 KB'],
   'reportLogs()': ["export { reportLogs } from 'millrace/powertools'", '25.1 KB'],
   'reportTraces()': ["export { reportTraces } from 'millrace/opentelemetry'", '15.9 KB'],
-  'checkAtColdStart()': ["export { checkAtColdStart } from 'millrace/operate'", '73.8 KB'],
+  'checkAtColdStart()': ["export { checkAtColdStart } from 'millrace/operate'", '74 KB'],
 }
 
 const ENTRY_POINTS = {
@@ -68,7 +68,7 @@ const ENTRY_POINTS = {
   'millrace/operate': '176 KB',
   'millrace/lambda': '18 KB',
   'millrace/s3': '4.8 KB',
-  'millrace/powertools': '47.7 KB',
+  'millrace/powertools': '47.8 KB',
   'millrace/janitor': '50.1 KB',
   'millrace/opentelemetry': '17 KB',
 }
