@@ -48,6 +48,14 @@ export class OrderMemory implements OrderServer {
 
   async redrive(): Promise<void> {}
 
+  async buried(): Promise<readonly string[]> {
+    return this.#memory.entries('{orders}:billing:dlq').map(({ fields }) => String(new Map(fields).get('originalId')))
+  }
+
+  async dropLetters(): Promise<void> {
+    this.#memory.trim('{orders}:billing:dlq', 0)
+  }
+
   async loseGroup(): Promise<void> {
     this.#memory.destroyGroup('orders', 'billing')
   }

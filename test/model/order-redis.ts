@@ -3,7 +3,7 @@ import { Redis } from 'ioredis'
 import type { Connection, Consumer } from 'millrace'
 import { RedisConnectionError } from 'millrace'
 import { connectIoredis } from 'millrace/ioredis'
-import { redriveDeadLetters } from 'millrace/operate'
+import { dropDeadLetters, redriveDeadLetters } from 'millrace/operate'
 import { createRedisConnection } from '../../dist/group/redis/redis-connection.js'
 import type { RedisCommand, ReplyOrConnectionError, Transport } from '../../src/group/redis/transport.ts'
 import { passOnDue } from '../support/due.ts'
@@ -66,6 +66,15 @@ export class OrderRedis implements OrderServer {
 
   async redrive(consumer: Consumer): Promise<void> {
     await redriveDeadLetters(consumer, { redis: this.#inner, all: true })
+  }
+
+  async buried(): Promise<readonly string[]> {
+    return this.letters()
+  }
+
+  async dropLetters(consumer: Consumer, byHand: boolean): Promise<void> {
+    if (byHand) await this.#raw.del('{orders}:billing:dlq')
+    else await dropDeadLetters(consumer, { redis: this.#inner, all: true })
   }
 
   async loseGroup(): Promise<void> {

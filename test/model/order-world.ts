@@ -2,6 +2,8 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { Clock, Connection, Consumer, ConsumerOptions, EventHandler } from 'millrace'
 import { claim, defineConsumer, defineEvent, NonRetryableError, on, orderedBy, poll } from 'millrace'
 import * as z from 'zod/mini'
+import type { OrderLetters } from './order-letters.ts'
+import { wentPast } from './order-letters.ts'
 
 const Stepped = defineEvent('Stepped', { payload: z.object({ key: z.string(), kind: z.string() }) })
 
@@ -58,7 +60,7 @@ export class Process {
 export type Fault = 'unanswered' | 'never' | 'part' | 'late'
 
 /** A server, and what a test does to it from outside. */
-export interface OrderServer {
+export interface OrderServer extends OrderLetters {
   add(fields: Readonly<Record<string, string>>): Promise<string>
   /** Entries that are pending, or were not read. */
   undone(): Promise<number>
@@ -93,10 +95,12 @@ export class OrderWorld {
   #thaw: (() => void)[] = []
   #count = 0
   readonly #consumer: Partial<ConsumerOptions>
+  #afterDeadLetter: 'continue' | 'wait'
 
   constructor(server: OrderServer, seed: number) {
     this.#server = server
     this.#chance = new Chance(seed)
+    this.#afterDeadLetter = seed % 2 === 0 ? 'wait' : 'continue'
     this.#consumer = {
       concurrency: this.#chance.int(1, 4),
       batchSize: this.#chance.of([1, 2, 5, 100]),
@@ -141,6 +145,8 @@ export class OrderWorld {
     for (let round = 0; round < 80 && (await this.#server.undone()) > 0; round++) {
       for (const thaw of this.#thaw.splice(0)) thaw()
       await this.#pass()
+      if (this.#afterDeadLetter === 'wait')
+        await this.#server.dropLetters(this.#make(new Process('operator')), round % 2 === 0)
       await this.#settled([this.#run('poll')])
       await this.#settled([this.#run('claim')])
     }
@@ -213,6 +219,15 @@ export class OrderWorld {
         for (const process of this.#processes) for (const id of letters) process.decided.delete(id)
       }
     }
+    if (this.#afterDeadLetter === 'wait' && this.#chance.is(0.2)) {
+      const byHand = this.#chance.is(0.3)
+      this.story.push(byHand ? 'letters are deleted' : 'drop')
+      await this.#server.dropLetters(this.#make(new Process('operator')), byHand)
+    }
+    if (this.#afterDeadLetter === 'wait' && this.#chance.is(0.02)) {
+      this.story.push('a deployment that waits for no letters')
+      this.#afterDeadLetter = 'continue'
+    }
     if (moves.group && this.#chance.is(0.2)) {
       this.story.push('the group is lost')
       await this.#server.loseGroup()
@@ -264,7 +279,7 @@ export class OrderWorld {
       routes: [
         on(Stepped, ((event, context) => this.#handle(process, event, context)) as EventHandler<never> as EventHandler),
       ],
-      use: [orderedBy(({ aggregateId }) => aggregateId)],
+      use: [orderedBy(({ aggregateId }) => aggregateId, { afterDeadLetter: this.#afterDeadLetter })],
       ...this.#consumer,
     })
   }
@@ -285,6 +300,10 @@ export class OrderWorld {
         )
     process.running.set(key, entryId)
     if (!process.isExcused) await this.#watch(process, entry)
+    if (this.#afterDeadLetter === 'wait' && !process.isExcused)
+      for (const other of await wentPast(this.#server, entry, this.entries.values(), isBelow))
+        if (!process.isExcused)
+          this.violations.push(`went past: ${process.name} starts ${entryId} before the letter of ${other}`)
     if (entry.calls > maxDeliveries && !entry.mayRepeat) this.violations.push(`called ${entry.calls} times: ${entryId}`)
     await sleep(this.#chance.int(0, 3))
     const fail = (error: Error, isDone: boolean): never => {

@@ -18,6 +18,7 @@ import { lanesThereScript } from '../redis/order/read-in-order.ts'
 import { MemoryGroup } from './memory-group.ts'
 import { isScriptQuestion } from './memory-holding.ts'
 import type { MemoryOrderedBase } from './memory-ordered-base.ts'
+import type { MemoryConsumerGroup } from './memory-server.ts'
 import { settleInMemory } from './memory-settling.ts'
 
 /** A group in memory that keeps the order of its keys. */
@@ -65,16 +66,19 @@ export class MemoryOrderedGroup extends MemoryGroup implements OrderedGroup {
     if (slot.token === '' || !this.#base.isLeased(slot)) return nothing
     const { group, groupRecreated } = this.#base.open()
     if (groupRecreated) return { ...nothing, groupRecreated }
-    if (!this.#begun.has(slot.token)) {
+    const isFirst = !this.#begun.has(slot.token)
+    if (isFirst) {
       const isWhole = this.#base.placeAll(group, slot, undefined)
       if (!isWhole)
         return { ...nothing, leaseLost: settled.leaseLost, failures: [heldWithoutOrderError(this.#base.address.group)] }
       this.#begun.add(slot.token)
-      this.mayHaveLanes = this.#base.lanes.members.size > 0
+      this.mayHaveLanes = this.#base.lanes.firsts.size > 0
     }
-    if (this.#base.isAllPaused) return { ...nothing, leaseLost: settled.leaseLost, ...this.#base.seenPauses }
+    const gone = isFirst ? this.#goOn(group) : 0
+    const counts = gone > 0 ? { ...settled.counts, deadLettersGone: gone } : settled.counts
+    if (this.#base.isAllPaused) return { ...nothing, counts, leaseLost: settled.leaseLost, ...this.#base.seenPauses }
     const { counts: _counts, ...came } = await read({ ...request, ifEmpty: 'keep' })
-    return { ...came, ...settled, leaseLost: settled.leaseLost || came.leaseLost }
+    return { ...came, ...settled, counts, leaseLost: settled.leaseLost || came.leaseLost }
   }
 
   override async giveSlot(slot: Slot, end?: PollerRunEnd): Promise<boolean> {
@@ -96,8 +100,15 @@ export class MemoryOrderedGroup extends MemoryGroup implements OrderedGroup {
     return { script: lanesThereScript, keys: [], args }
   }
 
+  /** Lanes go on whose letters are gone, or that no letter holds up any more. @returns How many letters are gone. */
+  #goOn(group: MemoryConsumerGroup): number {
+    if (this.#base.waitsForLetters) return this.#base.lookForLetters(group)
+    this.#base.waitNoMore(group)
+    return 0
+  }
+
   #lanesThere({ args: [consumerName, ...args] }: LaneQuestion): PlainReply {
-    const { firsts, members } = this.#base.lanes
+    const { firsts } = this.#base.lanes
     const pending = this.#base.find()?.pending
     const out: number[] = []
     for (let at = 0; at < args.length; ) {
@@ -106,7 +117,7 @@ export class MemoryOrderedGroup extends MemoryGroup implements OrderedGroup {
       out.push(Number(firsts.has(String(args[at])) || isUnderName))
       at += 2 + ids.length
     }
-    return [...out, Number(members.size > 0)]
+    return [...out, Number(firsts.size > 0)]
   }
 
   #settle(slot: Slot, settlements: readonly Settlement[]): SettleResult {

@@ -1,7 +1,7 @@
 import type { Outcome } from '../../core/outcome.ts'
 import type { Decision, PolicyJob, PolicyQuestion, PolicyReply, RunPolicy } from '../../define/policy.ts'
 import type { LaneAsked, OrderedGroup, OrderListener } from '../../group/ordering.ts'
-import { ORDER_POLICY } from '../../group/ordering.ts'
+import { laneOfKey, ORDER_POLICY } from '../../group/ordering.ts'
 import type { CheckedPolicyDecision, DecidableJob } from '../../run/checked-policy-decision.ts'
 import type { Job } from '../../run/job.ts'
 import type { OrderOfRun, PolicyRunInside, PolledConditions } from '../../run/policy-engine.ts'
@@ -9,7 +9,14 @@ import type { AfterBatchItemFailure } from './batch-failures.ts'
 import { BatchFailures } from './batch-failures.ts'
 import { GatheredJobs } from './gathered-jobs.ts'
 import type { OrderingKey } from './lane-names.ts'
-import { laneOfEntry, laneOfKey, orderingKeyOf } from './lane-names.ts'
+import { laneOfEntry, orderingKeyOf } from './lane-names.ts'
+
+/** What a user chose. */
+export interface OrderRules {
+  readonly afterBatchItemFailure: AfterBatchItemFailure
+  /** A key waits after a dead letter. */
+  readonly waitsForLetters: boolean
+}
 
 /** What a run holds of one key. */
 interface KeyInHand {
@@ -34,6 +41,7 @@ export class RunOrder implements RunPolicy, OrderListener, OrderOfRun {
   readonly #inside: PolicyRunInside
   readonly #group: OrderedGroup
   readonly #keyOf: OrderingKey
+  readonly #waitsForLetters: boolean
   readonly #keys = new Map<string, KeyInHand>()
   readonly #keyOfJob = new Map<PolicyJob, KeyInHand>()
   readonly #errors = new Map<PolicyJob, Error>()
@@ -47,8 +55,14 @@ export class RunOrder implements RunPolicy, OrderListener, OrderOfRun {
   /** What was asked about last. */
   #asked: readonly LaneAsked[] = []
 
-  constructor(inside: PolicyRunInside, group: OrderedGroup, keyOf: OrderingKey, after: AfterBatchItemFailure) {
-    this.#failures = new BatchFailures(after, (job) => this.#keyOfJob.get(job)?.lane)
+  constructor(
+    inside: PolicyRunInside,
+    group: OrderedGroup,
+    keyOf: OrderingKey,
+    { afterBatchItemFailure, waitsForLetters }: OrderRules,
+  ) {
+    this.#failures = new BatchFailures(afterBatchItemFailure, (job) => this.#keyOfJob.get(job)?.lane)
+    this.#waitsForLetters = waitsForLetters
     this.#inside = inside
     this.#group = group
     this.#keyOf = keyOf
@@ -142,12 +156,12 @@ export class RunOrder implements RunPolicy, OrderListener, OrderOfRun {
     const kind = outcome?.kind ?? kindOf(this.#decided.get(job))
     this.#ungather(job)
     // the next of its lane is due once this is settled
-    if (isTaken && kind !== undefined && kind !== 'retry') this.isDue = true
+    if (isTaken && kind !== undefined && kind !== 'retry' && !this.#waitsAfter(kind)) this.isDue = true
     if (!key) return undefined
     // whether it is done is known once it is stored
     if (isStoredFirst(kind)) return undefined
     this.#leave(job, key)
-    if (kind !== undefined && isDone(kind)) {
+    if (kind !== undefined && this.#isDone(kind)) {
       this.#forget(key)
       return undefined
     }
@@ -214,13 +228,23 @@ export class RunOrder implements RunPolicy, OrderListener, OrderOfRun {
       if (lane === undefined) continue
       const key = this.#keys.get(lane) ?? { lane, jobs: [], undone: new Set<string>(), storing: undefined, gathered: 0 }
       this.#keys.set(lane, key)
-      if (job.outcome && isDone(job.outcome.kind)) this.#forget(key)
+      if (job.outcome && this.#isDone(job.outcome.kind)) this.#forget(key)
       else if (job.outcome) key.undone.add(job.id)
       else {
         key.jobs.push(job)
         this.#keyOfJob.set(job, key)
       }
     }
+  }
+
+  /** Whether the next of the key may start after such an outcome. */
+  #isDone(kind: Outcome['kind']): boolean {
+    return isDone(kind) && !this.#waitsAfter(kind)
+  }
+
+  /** Whether the key waits after such an outcome until somebody decides. */
+  #waitsAfter(kind: Outcome['kind']): boolean {
+    return kind === 'dead-letter' && this.#waitsForLetters
   }
 
   #laneOf(job: Job): string | undefined {
@@ -253,7 +277,7 @@ function kindOf(decision: CheckedPolicyDecision | undefined): Outcome['kind'] | 
   return decision?.action === 'deadLetter' ? 'dead-letter' : decision?.action
 }
 
-/** Outcomes after which the next of the key may start. */
+/** Outcomes after which an entry is pending no more. */
 function isDone(kind: Outcome['kind']): boolean {
   return kind === 'ack' || kind === 'ignore' || kind === 'dead-letter'
 }

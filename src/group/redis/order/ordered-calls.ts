@@ -6,7 +6,7 @@ import { CLAIMER_SLOT_COUNT, slotConsumerNames } from '../../consumer-names.ts'
 import type { Settlement, SettleResult, Slot } from '../../group.ts'
 import { isDeadLetterSettlement } from '../../group.ts'
 import type { LaneKeys, OrderedGroup, Ordering } from '../../ordering.ts'
-import { laneKeys, waitsInOrder } from '../../ordering.ts'
+import { laneKeys, namedLaneKeys, waitsInOrder } from '../../ordering.ts'
 import { Tally } from '../../tally.ts'
 import { toPlainReply } from '../commands/reply.ts'
 import type { SettledWithReplies } from '../redis-group-calls.ts'
@@ -39,7 +39,7 @@ export class OrderedCalls extends RedisGroupCalls {
 
   /** What KEYS of a script that knows lanes end with. */
   get laneKeys(): readonly string[] {
-    return [this.address.keys.state, this.lanes.lanes, this.lanes.laneOf]
+    return namedLaneKeys(this.address.keys)
   }
 
   /** A call of another script of the same keys and arguments, which knows lanes. */
@@ -95,7 +95,7 @@ export class OrderedCalls extends RedisGroupCalls {
     const joins = joinsOf(this.address, slot, joined)
     const lefts = splitIntoChunks(joined, MAX_ENTRIES_PER_SCRIPT_CALL).map((chunk) => this.#left(slot, chunk))
     // where the dead letters' key is denied, the server refuses every script that names it
-    const byKey = [others.filter((one) => !isDeadLetterSettlement(one)), others.filter(isDeadLetterSettlement)]
+    const byKey = this.#splitByKey(others)
     const chunks = byKey.flatMap((some) => splitIntoChunks(inOrder(some), MAX_ENTRIES_PER_SCRIPT_CALL))
     const first = joins.length + lefts.length
     return {
@@ -117,6 +117,18 @@ export class OrderedCalls extends RedisGroupCalls {
         return tally.result(answers.find(isUnanswered))
       },
     }
+  }
+
+  /** What names the dead letters' key, and what does not. What waits for a letter of its key is settled after it, or not at all. */
+  #splitByKey(settlements: readonly Settlement[]): readonly (readonly Settlement[])[] {
+    const letters = settlements.filter(isDeadLetterSettlement)
+    const waits = this.ordering.waitsForLetters ? new Set(letters.map((one) => this.#laneOf(one))) : new Set()
+    waits.delete(undefined)
+    const isBeside = (one: Settlement) =>
+      isDeadLetterSettlement(one) || (waits.size > 0 && !isPlainAck(one.outcome) && waits.has(this.#laneOf(one)))
+    return letters.length === 0
+      ? [settlements]
+      : [settlements.filter((one) => !isBeside(one)), settlements.filter((one) => isBeside(one))]
   }
 
   #tellStored(joined: readonly Settlement[], { notAcked = [], failed = [], unanswered }: SettleResult): void {
@@ -198,11 +210,17 @@ export class OrderedCalls extends RedisGroupCalls {
   /** Lanes of what stays undone, or may, as far as the server does not know them. */
   #laneArguments(chunk: readonly Settlement[]): CommandArgument[] {
     const known = chunk.flatMap((one): CommandArgument[] => {
-      const entry = (one as { readonly delivery?: Entry }).delivery
       const mayStay = !isPlainAck(one.outcome) || OUTCOME_KINDS[one.outcome.kind].op === 'join'
-      return entry && !one.isTaken && mayStay ? [one.id, this.ordering.laneOf(entry)] : []
+      const lane = mayStay ? this.#laneOf(one) : undefined
+      return lane === undefined ? [] : [one.id, lane]
     })
-    return [...known, known.length / 2]
+    return [...known, known.length / 2, Number(this.ordering.waitsForLetters)]
+  }
+
+  /** The lane of an entry that the server may not know. */
+  #laneOf(settlement: Settlement): string | undefined {
+    const entry = (settlement as { readonly delivery?: Entry }).delivery
+    return entry && !settlement.isTaken ? this.ordering.laneOf(entry) : undefined
   }
 }
 

@@ -23,9 +23,11 @@ import { parseXreadgroup } from '../commands/xreadgroup.ts'
 import { RedisGroup } from '../redis-group.ts'
 import { NOT_READ_ANSWERS } from '../scripts/read-unless-pending-limit.ts'
 import type { LuaScript } from '../scripts/script.ts'
+import type { RedisCall, ScriptCall } from '../sender.ts'
 import { isRequestTooLarge } from '../sender.ts'
 import type { RedisReply } from '../transport.ts'
 import { finishReadsInOrderScript } from './claim-in-order.ts'
+import { lookForLettersScript, waitNoMoreScript } from './go-on.ts'
 import { OrderedCalls } from './ordered-calls.ts'
 import { OrderedClaims } from './ordered-claims.ts'
 import { MOST_UNPLACED, placeEntriesScript, sweepLanesScript, unplacedEntriesScript } from './place-entries.ts'
@@ -92,7 +94,8 @@ export class OrderedRedisGroup extends RedisGroup implements OrderedGroup {
       args: [...this.#calls.fence(slot), ...bounds],
     }
     const { delays } = this.#calls.address
-    const calls = delays ? [call, getCommand(delayKeys(stream).next)] : [call]
+    const calls: RedisCall[] = delays ? [call, getCommand(delayKeys(stream).next)] : [call]
+    const looksAt = isFirst && this.#calls.ordering.waitsForLetters ? calls.push(this.#lookForLetters(slot)) - 1 : 0
     const { settled, replies, ...told } = await this.#calls.settleAnd(slot, settlements, calls, riders)
     const nothing = { ...settled, ...NOTHING, ...told }
     // what a lost group held is nobody's: whoever made it again ends
@@ -104,12 +107,31 @@ export class OrderedRedisGroup extends RedisGroup implements OrderedGroup {
     if (answer instanceof RedisReplyError) return { ...nothing, failures: [...settled.failures, answer] }
     const [reply = null, hasLanes, text = '', now = ''] = replyItems(answer)
     if (reply === UNPLACED_ANSWER && settlements.length === 0) return undefined
-    this.#note(slot, reply, hasLanes === 1, isFirst)
+    this.#note(slot, reply, hasLanes !== 0, isFirst)
+    const gone = looksAt > 0 ? (replies[looksAt] ?? null) : 0
+    if (gone instanceof Error) return { ...nothing, ...cameBy(reply), failures: [...settled.failures, gone] }
+    if (isFirst && hasLanes === 2 && !this.#calls.ordering.waitsForLetters) await this.#waitNoMore(slot)
     const seen = {
       ...seenPauses(replyAsText(text), Number(replyAsText(now))),
       ...(nextDelayed instanceof Error ? {} : seenDelays(replyAsText(nextDelayed))),
     }
-    return { ...nothing, ...seen, ...cameBy(reply) }
+    const counts = Number(gone) > 0 ? { ...settled.counts, deadLettersGone: Number(gone) } : settled.counts
+    return { ...nothing, ...seen, ...cameBy(reply), counts }
+  }
+
+  /** Whether the letters are still there that keys wait for: some of them a run. */
+  #lookForLetters(slot: Slot): ScriptCall {
+    const { stream, keys } = this.#calls.address
+    return {
+      script: lookForLettersScript,
+      keys: [stream, this.#calls.lease(slot), keys.due, keys.waiting, keys.deadLetters, ...this.#calls.laneKeys],
+      args: this.#calls.fence(slot),
+    }
+  }
+
+  /** No key waits for a letter any more, as one did before this deployment. */
+  async #waitNoMore(slot: Slot): Promise<void> {
+    while ((await this.#run(slot, waitNoMoreScript, [])) === 1);
   }
 
   #note(slot: Slot, reply: RedisReply, hasLanes: boolean, isFirst: boolean): void {
@@ -206,10 +228,10 @@ export class OrderedRedisGroup extends RedisGroup implements OrderedGroup {
 
   laneQuestion(consumerName: string, asked: readonly LaneAsked[]): LaneQuestion {
     const { stream, group } = this.#calls.address
-    const { lanes, laneOf } = this.#calls.lanes
+    const { lanes } = this.#calls.lanes
     return {
       script: lanesThereScript,
-      keys: [stream, lanes, laneOf],
+      keys: [stream, lanes],
       args: [group, consumerName, ...asked.flatMap(({ lane, undone }) => [lane, undone.length, ...undone])],
     }
   }

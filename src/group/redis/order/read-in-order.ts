@@ -16,11 +16,11 @@ export const POLLER_NAMES = 'poller-'
  * Reads new entries, if the slot is still ours. The first read of a run reads nothing while something is pending that no lane has: what a dead poller held, what was redriven, what was
  * set aside before the group kept order.
  *
- * KEYS stream, lease, waiting, the flag of publishers, paused, state, lanes, the hash of their members. ARGV group, consumer, token, count, max pending ('' any number), max set aside, 1 for a run's first
- * read. Answers an array: what XREADGROUP does, or a number of NOT_READ_ANSWERS, or 9; 1 if there are lanes; the text of what is paused, and the server's time.
+ * KEYS stream, lease, waiting, the flag of publishers, paused, state, the keys of lanes. ARGV group, consumer, token, count, max pending ('' any number), max set aside, 1 for a run's first
+ * read. Answers an array: what XREADGROUP does, or a number of NOT_READ_ANSWERS, or 9; 1 if there are lanes, 2 if keys wait for dead letters; the text of what is paused, and the server's time.
  */
 export const readInOrderScript: LuaScript = {
-  keyCount: 8,
+  keyCount: 9,
   lua: `
 ${LUA_LANE_KEYS}
 local stream, lease, waiting, flag, paused = unpack(KEYS)
@@ -29,7 +29,7 @@ ${LUA_READ_KEYS_BESIDE_GROUP}
 ${SEES_PAUSES}
 local ours, text = leaseAndPauses()
 local members
-local function answer(is) return seeing({is, members > 0 and 1 or 0}) end
+local function answer(is) return seeing({is, beside('EXISTS', awaited) == 1 and 2 or members > 0 and 1 or 0}) end
 members = redis.call('HLEN', laneOf)
 see(text)
 if token == '' or not ours then return answer(${NOT_READ_ANSWERS.slotLost}) end
@@ -55,12 +55,12 @@ return answer(redis.call('XREADGROUP', 'GROUP', group, consumer, 'COUNT', count,
 /**
  * Says of lanes whether they are there, or have one of some entries that is still under the slot's name: the outcome of such a one is not stored.
  *
- * KEYS stream, lanes, the hash of their members. ARGV group, consumer, then for each lane its name, a number of ids, the ids. Answers 1 or 0 for each, then 1 if there are lanes.
+ * KEYS stream, lanes. ARGV group, consumer, then for each lane its name, a number of ids, the ids. Answers 1 or 0 for each, then 1 if there are lanes.
  */
 export const lanesThereScript: LuaScript = {
-  keyCount: 3,
+  keyCount: 2,
   lua: `
-local stream, lanes, laneOf = unpack(KEYS)
+local stream, lanes = unpack(KEYS)
 -- there may be more of them than a call takes
 local group, consumer = ARGV[1], ARGV[2]
 local out, at = {}, 3
@@ -72,7 +72,7 @@ while at <= #ARGV do
   end
   out[#out + 1], at = isThere, last + 1
 end
-out[#out + 1] = redis.call('HLEN', laneOf) > 0 and 1 or 0
+out[#out + 1] = redis.call('HLEN', lanes) > 0 and 1 or 0
 return out
 `,
 }
