@@ -7,6 +7,16 @@ import type { Group } from './group.ts'
 export interface Ordering {
   /** The lane of an entry: the same in every run. Of an entry without a key, one of its own. */
   laneOf(entry: Entry): string
+  /** Whether a poller that finds the slot taken waits for it, if there is anything to do by then. Left out where it does not. */
+  readonly waitsFor?: (taken: TakenSlot) => boolean
+}
+
+/** A slot that another poller holds, as somebody saw it who wanted it. */
+export interface TakenSlot {
+  /** Milliseconds until its lease ends. */
+  readonly heldMs: number
+  /** Milliseconds for which it was wanted. */
+  readonly wantedMs: number
 }
 
 /** Where the lanes of a group are kept. */
@@ -40,6 +50,8 @@ export interface OrderListener {
   stored(entryId: string, isDone: boolean): void
   /** That what is due is taken now, once what is done is settled. */
   taking(): void
+  /** That a request was not answered: it may be carried out late. */
+  unanswered(): void
 }
 
 /** Why a run reads nothing that could make no lanes of all that is pending. */

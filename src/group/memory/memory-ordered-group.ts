@@ -10,10 +10,15 @@ import type {
   Settlement,
   SettleResult,
   Slot,
+  SlotKind,
+  WaitRequest,
+  WaitResult,
 } from '../group.ts'
 import type { LaneAsked, LaneQuestion, OrderedGroup, OrderListener } from '../ordering.ts'
-import { heldWithoutOrderError } from '../ordering.ts'
-import { lanesThereScript } from '../redis/order/read-in-order.ts'
+import { heldWithoutOrderError, UNPLACED_CONDITION } from '../ordering.ts'
+import { lanesThereScript, POLLER_NAMES } from '../redis/order/read-in-order.ts'
+import { SlotWait } from '../slot-wait.ts'
+import { MemoryEntryWaiter } from './memory-entry-waiter.ts'
 import { MemoryGroup } from './memory-group.ts'
 import { isScriptQuestion } from './memory-holding.ts'
 import type { MemoryOrderedBase } from './memory-ordered-base.ts'
@@ -24,16 +29,33 @@ export class MemoryOrderedGroup extends MemoryGroup implements OrderedGroup {
   mayHaveLanes = true
   listener: OrderListener | undefined
   readonly #base: MemoryOrderedBase
+  readonly #wait: SlotWait
   readonly #begun = new Set<string>()
 
   constructor(base: MemoryOrderedBase) {
     super(base)
     this.#base = base
+    this.#wait = new SlotWait(base.ordering)
     base.onTaking = () => this.listener?.taking()
   }
 
   override openWaiter(): EntryWaiter {
-    throw new TypeError('a consumer with orderedBy does not listen')
+    return new MemoryOrderedEntryWaiter(this.#base, this)
+  }
+
+  get isSlotWorthWaiting(): boolean {
+    return this.#wait.isWorthIt
+  }
+
+  override async takeSlot(kind: SlotKind, slots: number, leaseMs: number): Promise<Slot | undefined> {
+    const slot = await super.takeSlot(kind, slots, leaseMs)
+    const { server, now, address } = this.#base
+    const asked = async () => {
+      const { until = now } = server.leases.get(address.keys.slot(`${POLLER_NAMES}0`)) ?? {}
+      return { heldMs: until - now, measured: await this.measure() }
+    }
+    if (kind === 'poller') await this.#wait.looked(slot, leaseMs, asked)
+    return slot
   }
 
   override async settle(slot: Slot, settlements: readonly Settlement[], handBack?: HandBack): Promise<SettleResult> {
@@ -118,6 +140,22 @@ export class MemoryOrderedGroup extends MemoryGroup implements OrderedGroup {
     for (const one of settlements)
       if (OUTCOME_KINDS[one.outcome.kind].op === 'join') this.listener?.stored(one.id, !notDone.has(one))
     return settled
+  }
+}
+
+/** As another; what was put back to work and is in no lane yet is the next run's first concern. */
+class MemoryOrderedEntryWaiter extends MemoryEntryWaiter {
+  readonly #base: MemoryOrderedBase
+
+  constructor(base: MemoryOrderedBase, group: MemoryOrderedGroup) {
+    super(base, group)
+    this.#base = base
+  }
+
+  override async read(slot: Slot, request: WaitRequest): Promise<WaitResult> {
+    const read = await super.read(slot, request)
+    const inbox = this.#base.server.waits(this.#base.address.keys.waiting).get(UNPLACED_CONDITION)
+    return read.entries.length === 0 && inbox?.size ? { ...read, leaseLost: true } : read
   }
 }
 

@@ -1,3 +1,4 @@
+import { compareEntryIds } from '../../core/entry.ts'
 import type { Decision, PolicyJob, PolicyQuestion, PolicyReply, RunPolicy } from '../../define/policy.ts'
 import type { LaneAsked, OrderedGroup, OrderListener } from '../../group/ordering.ts'
 import { ORDER_POLICY } from '../../group/ordering.ts'
@@ -30,6 +31,9 @@ export class RunOrder implements RunPolicy, OrderListener, OrderOfRun {
   readonly #keyOfJob = new Map<PolicyJob, KeyInHand>()
   readonly #errors = new Map<PolicyJob, Error>()
   readonly #seen = new WeakSet<Job>()
+  /** Of jobs that stay undone. */
+  readonly #keyOfUndone = new WeakMap<object, KeyInHand>()
+  readonly #isPoll: boolean
   /** What follows in a lane may be due by now. */
   isDue = false
   /** What was asked about last. */
@@ -40,6 +44,7 @@ export class RunOrder implements RunPolicy, OrderListener, OrderOfRun {
     this.#group = group
     this.#keyOf = keyOf
     group.listener = this
+    this.#isPoll = inside.parts.action === 'poll'
   }
 
   questions(jobs: readonly PolicyJob[]): readonly PolicyQuestion[] {
@@ -104,6 +109,16 @@ export class RunOrder implements RunPolicy, OrderListener, OrderOfRun {
     this.isDue = false
   }
 
+  /** A run that goes on could put something in order that is in order by then: it ends, and the next begins with what is stored. */
+  unanswered(): void {
+    if (this.#isPoll) this.#inside.time.interrupt()
+  }
+
+  /** What stays undone is settled once all that was read before it of its key has its outcome: claimers would start it as the first. */
+  #isEarly(entry: object): boolean {
+    return this.#keyOfUndone.get(entry)?.jobs.some((job) => !job.outcome && isBefore(job, entry as Job)) === true
+  }
+
   conditionsWith(others: PolledConditions | undefined): PolledConditions {
     return {
       see: (conditions) => others?.see(conditions),
@@ -126,8 +141,10 @@ export class RunOrder implements RunPolicy, OrderListener, OrderOfRun {
   }
 
   #undone(job: PolicyJob, key: KeyInHand): Map<string, Decision> {
-    key.undone.add(job.entryId)
-    for (const one of key.jobs) key.undone.add(one.entryId)
+    for (const one of [job as Job, ...key.jobs]) {
+      key.undone.add(one.entryId)
+      this.#keyOfUndone.set(one, key)
+    }
     return new Map(key.jobs.map((one) => [one.id, WAIT_IN_LANE]))
   }
 
@@ -144,6 +161,8 @@ export class RunOrder implements RunPolicy, OrderListener, OrderOfRun {
   /** Takes note of what was read, also of what has its outcome without a call. */
   register(given: readonly DecidableJob[]): void {
     const jobs = given as readonly Job[]
+    const [{ run } = {}] = jobs
+    if (run) run.settler.isEarly = (entry) => this.#isEarly(entry)
     for (const job of jobs) {
       // first members are alone
       if (job.isTaken || this.#seen.has(job)) continue
@@ -153,8 +172,10 @@ export class RunOrder implements RunPolicy, OrderListener, OrderOfRun {
       const key = this.#keys.get(lane) ?? { lane, jobs: [], undone: new Set<string>() }
       this.#keys.set(lane, key)
       if (job.outcome && isDone(job.outcome.kind)) this.#forget(key)
-      else if (job.outcome) key.undone.add(job.id)
-      else {
+      else if (job.outcome) {
+        key.undone.add(job.id)
+        this.#keyOfUndone.set(job, key)
+      } else {
         key.jobs.push(job)
         this.#keyOfJob.set(job, key)
       }
@@ -177,6 +198,10 @@ export class RunOrder implements RunPolicy, OrderListener, OrderOfRun {
 
 /** What is settled so waits in its lane; if that is gone by then, it comes first. */
 const WAIT_IN_LANE: Decision = { action: 'park', until: '=' }
+
+function isBefore(one: Job, other: Job): boolean {
+  return one !== other && compareEntryIds(one.id, other.id) < 0
+}
 
 /** Outcomes after which the next of the key may start. */
 function isDone(kind: string): boolean {

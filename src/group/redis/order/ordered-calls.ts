@@ -19,6 +19,7 @@ import { countChunk, inOrder, joinsOf, settleScript } from '../settling.ts'
 import type { CommandArgument, ReplyOrConnectionError } from '../transport.ts'
 import { createGroupInOrderScript } from './claim-in-order.ts'
 import { settleInOrderScript } from './settle-in-order.ts'
+import { Turns } from './turns.ts'
 
 /** What sends the calls of a group that keeps order: settlements know lanes, and a group that is made again ends all leases. */
 export class OrderedCalls extends RedisGroupCalls {
@@ -26,6 +27,8 @@ export class OrderedCalls extends RedisGroupCalls {
   readonly lanes: LaneKeys
   /** Who hears what became of settlements. */
   order: Pick<OrderedGroup, 'mayHaveLanes' | 'listener'> = { mayHaveLanes: true, listener: undefined }
+  /** Who listens settles and reads side by side. */
+  readonly #turns = new Turns()
 
   constructor({ address, sender, lived }: RedisGroupCalls, ordering: Ordering) {
     super(address, sender, lived)
@@ -43,7 +46,16 @@ export class OrderedCalls extends RedisGroupCalls {
     return { script, keys: [...call.keys, ...this.laneKeys], args: call.args }
   }
 
-  override async settleWith(
+  override settleWith(
+    slot: Slot,
+    settlements: readonly Settlement[],
+    calls: readonly RedisCall[],
+    riders?: readonly JoinedCommand[],
+  ): Promise<SettledWithReplies> {
+    return this.#turns.take(() => this.#settleWith(slot, settlements, calls, riders))
+  }
+
+  async #settleWith(
     slot: Slot,
     settlements: readonly Settlement[],
     calls: readonly RedisCall[],
@@ -52,6 +64,7 @@ export class OrderedCalls extends RedisGroupCalls {
     if (settlements.some(({ outcome }) => !isPlainAck(outcome))) this.order.mayHaveLanes = true
     const settling = this.#settling(slot, settlements)
     const answers = await this.sender.ask([...settling.calls, ...riders, ...calls])
+    if (answers.some(isUnanswered)) this.order.listener?.unanswered()
     const settled = settling.result(answers)
     this.#tellStored(settling.joined, settled)
     const from = settling.calls.length
@@ -96,13 +109,22 @@ export class OrderedCalls extends RedisGroupCalls {
   }
 
   /** The same; where the first of the calls finds no group, makes it again: one that lived before ends all leases, ours as well. */
-  override async settleAnd(
+  override settleAnd(
     slot: Slot,
     settlements: readonly Settlement[],
     calls: readonly RedisCall[],
     riders?: readonly JoinedCommand[],
   ): Promise<SettledWithReplies & { readonly groupRecreated: boolean }> {
-    const first = await this.settleWith(slot, settlements, calls, riders)
+    return this.#turns.take(() => this.#settleAnd(slot, settlements, calls, riders))
+  }
+
+  async #settleAnd(
+    slot: Slot,
+    settlements: readonly Settlement[],
+    calls: readonly RedisCall[],
+    riders?: readonly JoinedCommand[],
+  ): Promise<SettledWithReplies & { readonly groupRecreated: boolean }> {
+    const first = await this.#settleWith(slot, settlements, calls, riders)
     const [reply] = first.replies
     if (!isReplyError(reply, 'NOGROUP')) {
       this.seen(reply)

@@ -12,6 +12,7 @@ import type {
   Settlement,
   SettleResult,
   Slot,
+  SlotKind,
 } from '../../group.ts'
 import type { LaneAsked, LaneQuestion, OrderedGroup, Ordering, OrderListener } from '../../ordering.ts'
 import { heldWithoutOrderError } from '../../ordering.ts'
@@ -28,6 +29,8 @@ import type { RedisReply } from '../transport.ts'
 import { finishReadsInOrderScript } from './claim-in-order.ts'
 import { OrderedCalls } from './ordered-calls.ts'
 import { OrderedClaims } from './ordered-claims.ts'
+import { OrderedEntryWaiter } from './ordered-entry-waiter.ts'
+import { OrderedSlots } from './ordered-slots.ts'
 import { MOST_UNPLACED, placeEntriesScript, sweepLanesScript, unplacedEntriesScript } from './place-entries.ts'
 import { lanesThereScript, readInOrderScript, UNPLACED_ANSWER } from './read-in-order.ts'
 
@@ -40,6 +43,7 @@ export class OrderedRedisGroup extends RedisGroup implements OrderedGroup {
   mayHaveLanes = true
   listener: OrderListener | undefined
   readonly #calls: OrderedCalls
+  readonly #slots: OrderedSlots
   /** Slots under which something was read: all that is pending has a lane by then. */
   readonly #begun = new Set<string>()
   /** What reads ask for at most: less once an answer was larger than a service takes. */
@@ -50,6 +54,7 @@ export class OrderedRedisGroup extends RedisGroup implements OrderedGroup {
     super(calls, { mostEntries: Infinity }, group.waiting)
     this.#calls = calls
     this.claims = new OrderedClaims(calls)
+    this.#slots = new OrderedSlots(calls, (slot, end) => this.giveSlot(slot, end))
     calls.order = this
   }
 
@@ -187,7 +192,11 @@ export class OrderedRedisGroup extends RedisGroup implements OrderedGroup {
     })
   }
 
-  override async giveSlot(slot: Slot, end?: PollerRunEnd): Promise<boolean> {
+  override giveSlot(slot: Slot, end?: PollerRunEnd): Promise<boolean> {
+    return this.#slots.give(slot, end, () => this.#giveSlot(slot, end))
+  }
+
+  async #giveSlot(slot: Slot, end?: PollerRunEnd): Promise<boolean> {
     if (slot.token === '' || !end) return super.giveSlot(slot, end)
     const { stream, keys, settings } = this.#calls.address
     if (end.isInDoubt) await this.#release(slot, end.known)
@@ -200,8 +209,16 @@ export class OrderedRedisGroup extends RedisGroup implements OrderedGroup {
     return end.takesFlag && reply === 1
   }
 
+  override takeSlot(kind: SlotKind, slots: number, leaseMs: number): Promise<Slot | undefined> {
+    return this.#slots.take(kind, slots, leaseMs)
+  }
+
+  get isSlotWorthWaiting(): boolean {
+    return this.#slots.isWorthWaiting
+  }
+
   openWaiter(): EntryWaiter {
-    throw new TypeError('a consumer with orderedBy does not listen')
+    return new OrderedEntryWaiter(this.#calls, this.waiting, this)
   }
 
   laneQuestion(consumerName: string, asked: readonly LaneAsked[]): LaneQuestion {
