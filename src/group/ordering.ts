@@ -1,7 +1,7 @@
 import type { Entry } from '../core/entry.ts'
 import type { ConsumerKeys } from '../core/keys.ts'
 import { quotedValue } from '../errors.ts'
-import type { Group } from './group.ts'
+import type { Group, SettleResult, TakeDueRequest, TakeDueResult } from './group.ts'
 
 /** How a group keeps the order of its keys. */
 export interface Ordering {
@@ -65,6 +65,15 @@ export function heldWithoutOrderError(group: string): Error {
 export interface OrderableGroup {
   /** The same group, keeping order. Left out by groups on Redis: the policy brings along what keeps it there. */
   inOrder?(ordering: Ordering): Group
+}
+
+/** How soon is asked again what is due, by a run that has not read yet. */
+const NOT_BEGUN_MS = 50
+
+/** What a take brings before the first read of its run, which makes lanes of all that is pending. */
+export function takenBeforeRead(settled: SettleResult, { till = 0 }: TakeDueRequest): TakeDueResult {
+  const left = { conditions: [], dueInMs: NOT_BEGUN_MS }
+  return { ...settled, till, started: [], handed: [], lost: 0, left, isMore: false }
 }
 
 /** A group that keeps order. */

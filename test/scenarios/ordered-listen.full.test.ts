@@ -56,7 +56,7 @@ const failingOnce =
     if (which.includes(`${key}${step}`) && deliveryCount === 1) throw new Error('once')
   }
 
-describe.each(Object.entries(CONNECTIONS))('an ordered poller that listens, %s', (_name, connect) => {
+describe.each(Object.entries(CONNECTIONS))('an ordered poller that listens, %s', (name, connect) => {
   const begin = async (
     then?: ConstructorParameters<typeof Steps>[0],
     options: Partial<ConsumerOptions> = {},
@@ -117,7 +117,7 @@ describe.each(Object.entries(CONNECTIONS))('an ordered poller that listens, %s',
     expect(steps.outOfOrder).toEqual([])
   })
 
-  it('puts a letter back to work before what is undone of its key, without waiting for its end', async () => {
+  it.skipIf(name === 'memory')('puts a letter back to work before what is undone of its key, without waiting for its end', async () => {
     let isBroken = true
     const { redis, consumer, steps, publish, end } = await begin((_key, step) => {
       if (step === 1 && isBroken) throw new NonRetryableError('never')
@@ -152,12 +152,12 @@ describe.each(Object.entries(CONNECTIONS))('an ordered poller that listens, %s',
     const { redis, steps, publish, end } = await begin()
     await publish('a1')
     await steps.until('a', 1, AGAIN_MS)
-    await pause({ stream: 'orders', group: 'billing' }, { redis, type: 'Halted', until: new Date(Date.now() + 1_500) })
+    await pause({ stream: 'orders', group: 'billing' }, { redis, type: 'Halted', until: new Date(Date.now() + 3_000) })
     await delay(SOON_MS)
     await publish('a!2', 'a3', 'b1')
     await steps.until('b', 1, SOON_MS)
     expect(steps.done('a')).toBe(1)
-    await steps.until('a', 3, 4_000)
+    await steps.until('a', 3, 5_000)
 
     expect([difference(await end()), steps.outOfOrder]).toEqual([0, []])
   })

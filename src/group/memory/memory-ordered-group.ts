@@ -2,6 +2,7 @@ import type { JoinedCommand, ScriptQuestion } from '../../core/outcome.ts'
 import { isPlainAck, OUTCOME_KINDS } from '../../core/outcome.ts'
 import type { PlainReply } from '../../core/plain-reply.ts'
 import type {
+  ClaimerOperations,
   EntryWaiter,
   HandBack,
   PollerRunEnd,
@@ -11,21 +12,20 @@ import type {
   SettleResult,
   Slot,
   SlotKind,
-  WaitRequest,
-  WaitResult,
 } from '../group.ts'
 import type { LaneAsked, LaneQuestion, OrderedGroup, OrderListener } from '../ordering.ts'
-import { heldWithoutOrderError, UNPLACED_CONDITION } from '../ordering.ts'
+import { heldWithoutOrderError } from '../ordering.ts'
 import { lanesThereScript, POLLER_NAMES } from '../redis/order/read-in-order.ts'
 import { SlotWait } from '../slot-wait.ts'
-import { MemoryEntryWaiter } from './memory-entry-waiter.ts'
 import { MemoryGroup } from './memory-group.ts'
 import { isScriptQuestion } from './memory-holding.ts'
 import type { MemoryOrderedBase } from './memory-ordered-base.ts'
+import { MemoryOrderedClaims, MemoryOrderedEntryWaiter } from './memory-ordered-listening.ts'
 import { settleInMemory } from './memory-settling.ts'
 
 /** A group in memory that keeps the order of its keys. */
 export class MemoryOrderedGroup extends MemoryGroup implements OrderedGroup {
+  override readonly claims: ClaimerOperations
   mayHaveLanes = true
   listener: OrderListener | undefined
   readonly #base: MemoryOrderedBase
@@ -35,6 +35,9 @@ export class MemoryOrderedGroup extends MemoryGroup implements OrderedGroup {
   constructor(base: MemoryOrderedBase) {
     super(base)
     this.#base = base
+    this.claims = new MemoryOrderedClaims(base, ({ consumerName, token }) => {
+      return !consumerName.startsWith(POLLER_NAMES) || this.#begun.has(token)
+    })
     this.#wait = new SlotWait(base.ordering)
     base.onTaking = () => this.listener?.taking()
   }
@@ -140,22 +143,6 @@ export class MemoryOrderedGroup extends MemoryGroup implements OrderedGroup {
     for (const one of settlements)
       if (OUTCOME_KINDS[one.outcome.kind].op === 'join') this.listener?.stored(one.id, !notDone.has(one))
     return settled
-  }
-}
-
-/** As another; what was put back to work and is in no lane yet is the next run's first concern. */
-class MemoryOrderedEntryWaiter extends MemoryEntryWaiter {
-  readonly #base: MemoryOrderedBase
-
-  constructor(base: MemoryOrderedBase, group: MemoryOrderedGroup) {
-    super(base, group)
-    this.#base = base
-  }
-
-  override async read(slot: Slot, request: WaitRequest): Promise<WaitResult> {
-    const read = await super.read(slot, request)
-    const inbox = this.#base.server.waits(this.#base.address.keys.waiting).get(UNPLACED_CONDITION)
-    return read.entries.length === 0 && inbox?.size ? { ...read, leaseLost: true } : read
   }
 }
 

@@ -32,7 +32,7 @@ import { OrderedClaims } from './ordered-claims.ts'
 import { OrderedEntryWaiter } from './ordered-entry-waiter.ts'
 import { OrderedSlots } from './ordered-slots.ts'
 import { MOST_UNPLACED, placeEntriesScript, sweepLanesScript, unplacedEntriesScript } from './place-entries.ts'
-import { lanesThereScript, readInOrderScript, UNPLACED_ANSWER } from './read-in-order.ts'
+import { lanesThereScript, POLLER_NAMES, readInOrderScript, UNPLACED_ANSWER } from './read-in-order.ts'
 
 /** How often a run tries to make members of all that is pending, before it leaves that to the next. */
 const TRIES = 3
@@ -53,7 +53,9 @@ export class OrderedRedisGroup extends RedisGroup implements OrderedGroup {
     const calls = new OrderedCalls(group.calls, ordering)
     super(calls, { mostEntries: Infinity }, group.waiting)
     this.#calls = calls
-    this.claims = new OrderedClaims(calls)
+    this.claims = new OrderedClaims(calls, ({ consumerName, token }) => {
+      return !consumerName.startsWith(POLLER_NAMES) || this.#begun.has(token)
+    })
     this.#slots = new OrderedSlots(calls, (slot, end) => this.giveSlot(slot, end))
     calls.order = this
   }
