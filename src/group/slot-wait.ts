@@ -37,9 +37,9 @@ export class SlotWait {
   }
 }
 
-/** Whether anything is there that a poller would do: new entries, or some that are pending and not set aside. */
+/** Whether there may be anything that a poller would do: new entries, or some that are pending and not set aside. */
 function hasWork(measured: GroupMeasurement | undefined): boolean {
-  if (!measured) return false
+  if (!measured) return true
   const { lag = 1, pending, parked } = measured.backlog
   return lag > 0 || pending > parked
 }

@@ -3,7 +3,7 @@ import { once } from 'node:events'
 import { createInterface } from 'node:readline'
 import type { Redis } from 'ioredis'
 import type { Connection, ConsumerOptions, Report } from 'millrace'
-import { createPoller, createPublisher, NonRetryableError, promoteDelays, rateLimit } from 'millrace'
+import { createPoller, createPublisher, definePolicy, NonRetryableError, orderedBy, poll, promoteDelays, rateLimit } from 'millrace'
 import { connect as connectUrl } from 'millrace/connect'
 import { pause, redriveDeadLetters, resume } from 'millrace/operate'
 import { connectMemory } from 'millrace/testing'
@@ -56,7 +56,35 @@ const failingOnce =
     if (which.includes(`${key}${step}`) && deliveryCount === 1) throw new Error('once')
   }
 
-describe.each(Object.entries(CONNECTIONS))('an ordered poller that listens, %s', (name, connect) => {
+const tried = new WeakMap<Steps, Set<string>>()
+
+/** Each seventh step of a key fails, once. */
+function failOnceIn(steps: Steps, key: string, step: number): void {
+  const of = tried.get(steps) ?? new Set()
+  tried.set(steps, of)
+  if (step % 7 !== 0 || of.has(`${key}${step}`)) return
+  of.add(`${key}${step}`)
+  throw new Error('once')
+}
+
+/** Parks that step of each key once, until at once. */
+function parkingOnce(step: number) {
+  const parked = new Set<string>()
+  return definePolicy({
+    name: 'parking',
+    begin: () => ({
+      admit: (jobs) =>
+        jobs.map((job) => {
+          const { key = '', step: of } = (job.event?.payload ?? {}) as { key?: string; step?: number }
+          if (of !== step || parked.has(key)) return undefined
+          parked.add(key)
+          return { action: 'park' as const, delayMs: 0 }
+        }),
+    }),
+  })
+}
+
+describe.each(Object.entries(CONNECTIONS))('an ordered poller that listens, %s', (_name, connect) => {
   const begin = async (
     then?: ConstructorParameters<typeof Steps>[0],
     options: Partial<ConsumerOptions> = {},
@@ -117,23 +145,6 @@ describe.each(Object.entries(CONNECTIONS))('an ordered poller that listens, %s',
     expect(steps.outOfOrder).toEqual([])
   })
 
-  it.skipIf(name === 'memory')('puts a letter back to work before what is undone of its key, without waiting for its end', async () => {
-    let isBroken = true
-    const { redis, consumer, steps, publish, end } = await begin((_key, step) => {
-      if (step === 1 && isBroken) throw new NonRetryableError('never')
-    })
-    await publish('a1')
-    await vi.waitUntil(() => steps.starts.length === 1, { timeout: AGAIN_MS, interval: 5 })
-    isBroken = false
-    await delay(300)
-    await redriveDeadLetters(consumer, { redis, all: true })
-    await steps.until('a', 1, 5_000)
-    await publish('a2')
-    await steps.until('a', 2, AGAIN_MS)
-
-    expect(difference(await end())).toBe(0)
-  })
-
   it('heeds a pause from the wake-up on, until it ends', async () => {
     const { redis, steps, publish, end } = await begin()
     await publish('a1')
@@ -160,5 +171,121 @@ describe.each(Object.entries(CONNECTIONS))('an ordered poller that listens, %s',
     await steps.until('a', 3, 5_000)
 
     expect([difference(await end()), steps.outOfOrder]).toEqual([0, []])
+  })
+
+  it('loses nothing and keeps order while pollers take over from each other', { timeout: 30_000 }, async () => {
+    const redis = await connect()
+    const steps = new Steps((key, step) => failOnceIn(steps, key, step))
+    const consumer = stepping(steps)
+    const publish = publishing(redis)
+    const total = 300
+    const arriving = (async () => {
+      for (let step = 1; step <= total; step++) {
+        await publish(`a${step}`, `k${step}-1`)
+        await delay(20)
+      }
+    })()
+    const polls: Promise<Report>[] = []
+    // each is there when the one before it ends
+    for (let n = 0; n < 5; n++) {
+      polls.push(poll(consumer, { redis, remainingMs: 3_000 }))
+      await delay(1_500)
+    }
+    await arriving
+    polls.push(poll(consumer, { redis, remainingMs: 3_000 }))
+    const reports = await Promise.all(polls)
+
+    expect(steps.outOfOrder).toEqual([])
+    expect([steps.done('a'), reports.every((report) => difference(report) === 0)]).toEqual([total, true])
+    const gaps = steps.starts.map(({ at }, n) => at - (steps.starts[n - 1]?.at ?? at))
+    // a look a second, and what a busy machine adds
+    expect(Math.max(...gaps)).toBeLessThan(1_000 + AGAIN_MS)
+  })
+
+  it('sets nothing aside while what comes before it of its key runs', async () => {
+    const { redis, consumer, steps, publish, end } = await begin((_key, step) => (step === 1 ? delay(400) : undefined), {
+      use: [orderedBy(({ aggregateId }) => aggregateId), parkingOnce(2)],
+    })
+    await publish('a1', 'a2', 'a3')
+    await vi.waitUntil(() => steps.starts.length === 1, { timeout: AGAIN_MS, interval: 5 })
+    while (steps.done('a') === 0) {
+      await claimOnce(consumer, { redis })
+      await delay(20)
+    }
+    await steps.until('a', 3, AGAIN_MS)
+
+    expect([difference(await end()), steps.outOfOrder]).toEqual([0, []])
+  })
+
+  it('asks no more than twice a second while its policies let nothing be read', async () => {
+    const { steps, publish, end } = await begin(undefined, {
+      use: [orderedBy(({ aggregateId }) => aggregateId), definePolicy({ name: 'none', begin: () => ({ limit: () => 0 }) })],
+    })
+    await publish('a1')
+    await delay(2_000)
+
+    const { roundTrips } = await end()
+
+    expect([steps.starts, roundTrips < 15]).toEqual([[], true])
+  })
+
+  it('keeps order under a rate, and takes its turns', async () => {
+    const { steps, publish, end } = await begin(failingOnce('a2'), {
+      use: [orderedBy(({ aggregateId }) => aggregateId), rateLimit({ max: 20, perMs: 1_000 })],
+    })
+    await publish(...Array.from({ length: 12 }, (_, n) => `a${n + 1}`), 'b1', 'b2')
+    await steps.until('a', 12, 10_000)
+    await steps.until('b', 2, 5_000)
+
+    expect([difference(await end()), steps.outOfOrder]).toEqual([0, []])
+  })
+
+  it('promotes a delayed event when it is due', async () => {
+    const { redis, steps, publish, end } = await begin(undefined, { delays: promoteDelays() })
+    await publish('a1')
+    await steps.until('a', 1, AGAIN_MS)
+    const later = createPublisher({ stream: 'orders', redis })
+    await later.publish(Stepped, { key: 'a', step: 2 }, { aggregateId: 'a', delayMs: 700 })
+    await steps.until('a', 2, 700 + AGAIN_MS)
+
+    expect([difference(await end()), steps.outOfOrder]).toEqual([0, []])
+  })
+
+  describe('a poller that drains and finds the slot taken', () => {
+    /** What another holds for so long. */
+    const taken = async (heldMs: number, ...published: string[]) => {
+      const redis = await connect()
+      const steps = new Steps()
+      const consumer = stepping(steps, { mode: 'drain' })
+      await poll(consumer, { redis })
+      await redis.group({ ...consumer } as never).takeSlot('poller', 1, heldMs)
+      await publishing(redis)(...published)
+      const startedAt = performance.now()
+      const report = await poll(consumer, { redis, remainingMs: 10_000 })
+      return { report, steps, ms: performance.now() - startedAt }
+    }
+
+    it('waits where the lease ends soon, a look a second, and takes over', async () => {
+      const { report, steps, ms } = await taken(2_500, 'a1', 'a2')
+
+      expect([steps.done('a'), steps.outOfOrder]).toEqual([2, []])
+      expect(report).toMatchObject({ acked: 2, noFreeSlot: false })
+      expect(ms).toBeGreaterThan(2_000)
+      expect(ms).toBeLessThan(2_500 + AGAIN_MS)
+      expect(report.roundTrips).toBeLessThan(12)
+    })
+
+    it('waits for nothing where nothing is undone', async () => {
+      const { report, ms } = await taken(2_500)
+
+      expect([report.noFreeSlot, ms < 1_000, report.roundTrips <= 3]).toEqual([true, true, true])
+    })
+
+    it('waits for no lease that outlasts it, or the next minute', async () => {
+      for (const heldMs of [9_500, 90_000]) {
+        const { report, ms } = await taken(heldMs, 'a1')
+        expect([report.noFreeSlot, ms < 1_000]).toEqual([true, true])
+      }
+    })
   })
 })
