@@ -1,18 +1,13 @@
-import { spawn } from 'node:child_process'
-import { once } from 'node:events'
-import { createInterface } from 'node:readline'
-import type { Redis } from 'ioredis'
 import type { Connection, ConsumerOptions, Report } from 'millrace'
-import { createPoller, createPublisher, definePolicy, NonRetryableError, orderedBy, poll, promoteDelays, rateLimit } from 'millrace'
+import { createPublisher, definePolicy, orderedBy, poll, promoteDelays, rateLimit } from 'millrace'
 import { connect as connectUrl } from 'millrace/connect'
-import { pause, redriveDeadLetters, resume } from 'millrace/operate'
+import { pause, resume } from 'millrace/operate'
 import { connectMemory } from 'millrace/testing'
-import { describe, expect, it, onTestFinished, test, vi } from 'vitest'
+import { describe, expect, it, onTestFinished, vi } from 'vitest'
 import { claimOnce } from '../support/claim-once.ts'
-import { startFaultProxy } from '../support/fault-proxy.ts'
 import { startRestServer } from '../support/rest-server.ts'
-import { difference, lambdaContext, type Scenario, startScenario } from '../support/scenario.ts'
-import { delay, publishing, Steps, Stepped, startPoll, stepping } from '../support/steps.ts'
+import { difference, startScenario } from '../support/scenario.ts'
+import { delay, publishing, Stepped, Steps, startPoll, stepping } from '../support/steps.ts'
 
 /** Milliseconds within which somebody listens again, whatever happened. */
 const AGAIN_MS = 2_000
@@ -30,24 +25,14 @@ const CONNECTIONS: Readonly<Record<string, () => Promise<Connection>>> = {
   },
 }
 
-async function restTo(redisUrl: string, onServer: (rest: { requests: number }) => void = () => {}) {
+async function restTo(redisUrl: string) {
   const rest = await startRestServer({ redisUrl, token: 'secret' })
   const redis = connectUrl(rest.url.replace('://', '://:secret@'))
   onTestFinished(async () => {
     await redis.close()
     await rest.close()
   })
-  onServer(rest)
   return redis
-}
-
-async function slotOf(raw: Redis): Promise<string> {
-  return vi.waitUntil(() => raw.get('{orders}:billing:slot:poller-0'), { timeout: 5_000, interval: 5 })
-}
-
-/** Waits until a poller waits at the bell. */
-async function listens({ raw }: Scenario): Promise<void> {
-  await vi.waitUntil(async () => /flags=\S*b/.test(String(await raw.client('LIST'))), { timeout: 5_000, interval: 5 })
 }
 
 const failingOnce =

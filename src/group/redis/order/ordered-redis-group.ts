@@ -44,8 +44,8 @@ export class OrderedRedisGroup extends RedisGroup implements OrderedGroup {
   listener: OrderListener | undefined
   readonly #calls: OrderedCalls
   readonly #slots: OrderedSlots
-  /** Slots under which something was read: all that is pending has a lane by then. */
-  readonly #begun = new Set<string>()
+  /** By the tokens of slots under which was read, so that all that is pending had a lane by then: the id above which nothing was. */
+  readonly #begun = new Map<string, string>()
   /** What reads ask for at most: less once an answer was larger than a service takes. */
   #mostEntries = Infinity
 
@@ -71,11 +71,10 @@ export class OrderedRedisGroup extends RedisGroup implements OrderedGroup {
     settlements: readonly Settlement[],
     request: ReadRequest,
   ): Promise<ReadResult> {
-    const isFirst = !this.#begun.has(slot.token)
-    let read = await this.#read(slot, settlements, request, isFirst)
+    let read = await this.#read(slot, settlements, request)
     for (let tries = 0; read === undefined && tries < TRIES; tries++) {
       await this.#placeAll(slot)
-      read = await this.#read(slot, [], request, true)
+      read = await this.#read(slot, [], request)
     }
     if (read) return read
     const failures = [heldWithoutOrderError(this.#calls.address.group)]
@@ -87,12 +86,12 @@ export class OrderedRedisGroup extends RedisGroup implements OrderedGroup {
     slot: Slot,
     settlements: readonly Settlement[],
     { count, maxPending, maxParked = Infinity, riders }: ReadRequest,
-    isFirst: boolean,
   ): Promise<ReadResult | undefined> {
     const { stream, keys } = this.#calls.address
     const { laneKeys } = this.#calls
     const asked = Math.min(count, this.#mostEntries)
-    const bounds = [asked, maxPending ?? '', maxParked === Infinity ? 'inf' : maxParked, Number(isFirst)]
+    const after = this.#begun.get(slot.token)
+    const bounds = [asked, maxPending ?? '', maxParked === Infinity ? 'inf' : maxParked, after ?? '']
     const call = {
       script: readInOrderScript,
       keys: [stream, this.#calls.lease(slot), keys.waiting, keys.wake, keys.paused, ...laneKeys],
@@ -109,22 +108,19 @@ export class OrderedRedisGroup extends RedisGroup implements OrderedGroup {
     if (answer instanceof RedisReplyError && isRequestTooLarge(answer)) this.#mostEntries = Math.ceil(asked / 2)
     if (answer instanceof RedisConnectionError) return nothing
     if (answer instanceof RedisReplyError) return { ...nothing, failures: [...settled.failures, answer] }
-    const [reply = null, hasLanes, text = '', now = ''] = replyItems(answer)
+    const [reply = null, hasLanes, last = '', text = '', now = ''] = replyItems(answer)
     if (reply === UNPLACED_ANSWER && settlements.length === 0) return undefined
-    this.#note(slot, reply, hasLanes === 1, isFirst)
+    const came = cameBy(reply)
+    // of a group that is paused as a whole nothing was inspected
+    if (typeof reply !== 'number' || LOOKED.has(reply))
+      this.#begun.set(slot.token, came.entries?.at(-1)?.id ?? after ?? replyAsText(last))
+    if (hasLanes === 1) this.mayHaveLanes = true
+    else if (after === undefined) this.mayHaveLanes = false
     const seen = {
       ...seenPauses(replyAsText(text), Number(replyAsText(now))),
       ...(nextDelayed instanceof Error ? {} : seenDelays(replyAsText(nextDelayed))),
     }
-    return { ...nothing, ...seen, ...cameBy(reply) }
-  }
-
-  #note(slot: Slot, reply: RedisReply, hasLanes: boolean, isFirst: boolean): void {
-    // of a group that is paused as a whole nothing was inspected
-    if (reply !== NOT_READ_ANSWERS.paused && reply !== NOT_READ_ANSWERS.slotLost && reply !== UNPLACED_ANSWER)
-      this.#begun.add(slot.token)
-    if (hasLanes) this.mayHaveLanes = true
-    else if (isFirst) this.mayHaveLanes = false
+    return { ...nothing, ...seen, ...came }
   }
 
   /** Makes members of all that is pending and has no lane, and takes off what is pending no more. */
@@ -242,8 +238,11 @@ const NOTHING = {
   groupRecreated: false,
 }
 
+/** Answers of a read that has inspected what is pending, and reads nothing. */
+const LOOKED: ReadonlySet<number> = new Set([NOT_READ_ANSWERS.pendingLimit, NOT_READ_ANSWERS.parkedLimit])
+
 /** What a read brought, or why it brought nothing. */
-function cameBy(reply: RedisReply) {
+function cameBy(reply: RedisReply): Partial<ReadResult> {
   if (typeof reply === 'number')
     return {
       ...(reply === NOT_READ_ANSWERS.slotLost && { leaseLost: true }),
