@@ -3,6 +3,7 @@ import { once } from 'node:events'
 import { createInterface } from 'node:readline'
 import { createPoller, createPublisher, NonRetryableError } from 'millrace'
 import { connect as connectUrl } from 'millrace/connect'
+import { connectIoredis } from 'millrace/ioredis'
 import { redriveDeadLetters } from 'millrace/operate'
 import { describe, expect, it, onTestFinished, test, vi } from 'vitest'
 import { startFaultProxy } from '../support/fault-proxy.ts'
@@ -24,6 +25,21 @@ function clientAtBell(clients: string): string {
   const [, id = ''] = /id=(\d+) [^\n]*flags=\S*b/.exec(clients) ?? []
   return id
 }
+
+/** What requests hold that no other has. */
+const SETTLEMENT = '{orders}:billing:waiting\r\n$22\r\n{orders}:billing:state\r\n$22\r\n{orders}:billing:lanes'
+const LOST = [
+  ['a read', '{orders}:billing:waiting\r\n$21\r\n{orders}:billing:wake'],
+  ['a settlement', SETTLEMENT],
+  ['the question for lanes', 'orders\r\n$22\r\n{orders}:billing:lanes'],
+  ['the bell', 'xread\r\n'],
+] as const
+
+const failingOnce =
+  (which: number) =>
+  (_key: string, step: number, { deliveryCount }: { deliveryCount: number }) => {
+    if (step === which && deliveryCount === 1) throw new Error('once')
+  }
 
 const BREAKS: Readonly<Record<string, (scenario: Scenario) => Promise<unknown>>> = {
   'all connections are cut': ({ raw }) => raw.call('CLIENT', 'KILL', 'TYPE', 'normal', 'SKIPME', 'yes') as Promise<unknown>,
@@ -53,33 +69,49 @@ describe('an ordered poller that listens', () => {
     expect(await scenario.pending()).toEqual([])
   })
 
-  it.each([
-    ['a read', '{orders}:billing:waiting\r\n$21\r\n{orders}:billing:wake'],
-    ['a settlement', 'putInLane'],
-    ['the question for lanes', 'orders\r\n$22\r\n{orders}:billing:lanes'],
-    ['the bell', 'xread\r\n'],
-  ])('goes on in order though the answer to %s is lost', async (_what, match) => {
+  it.each(LOST)('goes on in order though the answer to %s is lost, also if it is sent again', async (_what, match) => {
+    for (const times of [1, 2]) {
+      const scenario = await startScenario()
+      const proxy = await startFaultProxy(scenario.server)
+      const steps = new Steps(failingOnce(2))
+      const { end } = startPoll(stepping(steps), { redis: scenario.connect(proxy.url) })
+      const publish = publishing(scenario.redis)
+      await publish('a1')
+      await steps.until('a', 1, AGAIN_MS)
+      await listens(scenario)
+      const cuts = Array.from({ length: times }, () => proxy.cutAfter(match))
+      for (let step = 2; step <= 12; step++) {
+        await publish(`a${step}`)
+        await delay(30)
+      }
+      await Promise.all(cuts)
+      await steps.until('a', 12, 8_000)
+
+      await end().catch(() => {})
+      expect(steps.outOfOrder).toEqual([])
+      expect(await scenario.pending()).toEqual([])
+      await proxy.close()
+    }
+  })
+
+  it('lets a settlement that is carried out late change nothing', async () => {
     const scenario = await startScenario()
     const proxy = await startFaultProxy(scenario.server)
-    const redis = scenario.connect(proxy.url)
-    const steps = new Steps((_key, step, { deliveryCount }) => {
-      if (step === 2 && deliveryCount === 1) throw new Error('once')
+    const redis = connectIoredis(proxy.url, { commandTimeout: 400 })
+    onTestFinished(() => redis.close())
+    const counts: number[] = []
+    const steps = new Steps(async (_key, step, { deliveryCount }) => {
+      failingOnce(1)('a', step, { deliveryCount })
+      if (step === 2) counts.push(deliveryCount)
+      if (step === 2) await held.then(({ release }) => release()).then(() => delay(300))
     })
+    const held = proxy.pauseOn(SETTLEMENT)
     const { end } = startPoll(stepping(steps), { redis })
-    const publish = publishing(scenario.redis)
-    await publish('a1')
-    await steps.until('a', 1, AGAIN_MS)
-    await listens(scenario)
-    const cut = proxy.cutAfter(match)
-    for (let step = 2; step <= 12; step++) {
-      await publish(`a${step}`)
-      await delay(30)
-    }
-    await cut
-    await steps.until('a', 12, 8_000)
+    await publishing(scenario.redis)('a1', 'a2', 'a3')
+    await steps.until('a', 3, 10_000)
 
     await end().catch(() => {})
-    expect(steps.outOfOrder).toEqual([])
+    expect([steps.outOfOrder, counts]).toEqual([[], [1]])
     expect(await scenario.pending()).toEqual([])
     await proxy.close()
   })
@@ -110,11 +142,12 @@ describe('an ordered poller that listens', () => {
     const steps = new Steps()
     const { end } = startPoll(stepping(steps), { redis: scenario.connect(proxy.url) })
     await listens(scenario)
-    const given = proxy.cutBefore('{orders}:billing:state\r\n$21\r\n{orders}:billing:wake')
+    // clients send again once
+    const twice = (cut: (match: string) => Promise<void>, match: string) => Promise.all([cut(match), cut(match)])
+    const given = twice(proxy.cutBefore, '{orders}:billing:state\r\n$21\r\n{orders}:billing:wake')
     await BREAKS['a wait is unblocked by hand']?.(scenario)
     await given
-    const taken = proxy.cutAfter('{orders}:billing:wake\r\n$6\r\norders')
-    await taken
+    await twice(proxy.cutAfter, '{orders}:billing:wake\r\n$6\r\norders')
     await publishing(scenario.redis)('a1')
     await steps.until('a', 1, 6_000)
 

@@ -141,11 +141,13 @@ export class RunOrder implements RunPolicy, OrderListener, OrderOfRun {
   }
 
   #undone(job: PolicyJob, key: KeyInHand): Map<string, Decision> {
-    for (const one of [job as Job, ...key.jobs]) {
+    // what goes before it runs on: its outcome is settled with theirs
+    const behind = key.jobs.filter((one) => isBefore(job as Job, one))
+    for (const one of [job as Job, ...behind]) {
       key.undone.add(one.entryId)
       this.#keyOfUndone.set(one, key)
     }
-    return new Map(key.jobs.map((one) => [one.id, WAIT_IN_LANE]))
+    return new Map(behind.map((one) => [one.id, WAIT_IN_LANE]))
   }
 
   #leave(job: PolicyJob, key: KeyInHand): void {
