@@ -90,10 +90,7 @@ export async function runConsumer(
       if (opened || isFirst) report.slotTaken(opened !== undefined)
       if (opened)
         end = await runSlot(kind, opened, new Run({ ...parts, promote, group, slot: opened.slot, budget }), doubts)
-      else {
-        const waits = group.isSlotWorthWaiting || waitsForSlot(kind, parts, isFirst)
-        end = { ...end, againInMs: waits ? NO_SLOT_MS : undefined }
-      }
+      else end = { ...end, againInMs: group.looksAgain || waitsForSlot(kind, parts, isFirst) ? NO_SLOT_MS : undefined }
     }
   } catch (error) {
     end = { ...NO_RUN, errors: [error as Error] }

@@ -45,8 +45,8 @@ export class Settler {
   #hasTakenBack = false
   #handBacks = 0
   #soonestMs = Infinity
-  /** Whether an outcome is settled later: something that goes before it is under way. Set by whoever keeps order. */
-  isEarly: (entry: EntryInHand) => boolean = () => false
+  /** Whether an outcome waits: something that goes before it is under way. Set by whoever keeps order. */
+  waits: ((entry: EntryInHand) => boolean) | undefined
 
   constructor(parts: SettlerParts) {
     this.#parts = parts
@@ -73,7 +73,7 @@ export class Settler {
   }
 
   get hasDone(): boolean {
-    return this.#inHand.some((entry) => this.#isReady(entry))
+    return this.#inHand.some(this.#isReady)
   }
 
   /** Something was settled since that was asked last that stays pending: it failed, or was released. */
@@ -107,9 +107,8 @@ export class Settler {
     return done
   }
 
-  #isReady(entry: EntryInHand): entry is EntryInHand & Settlement {
-    return hasOutcome(entry) && !this.isEarly(entry)
-  }
+  readonly #isReady = (entry: EntryInHand): entry is EntryInHand & Settlement =>
+    hasOutcome(entry) && !this.waits?.(entry)
 
   /**
    * Makes a call that settles, and counts the outcomes.
@@ -262,8 +261,10 @@ export class Settler {
 
   /** What the next request that hands back has to say: it knows what reached us, may have run, and may still be pending under our name, or be again. */
   nextHandBack(): HandBack {
-    const held = this.#inHand.filter((entry) => mayHaveRun(entry) || this.isEarly(entry))
-    const ours = [...held, ...this.#underWay.flat()]
+    const ours = [
+      ...this.#inHand.filter((entry) => mayHaveRun(entry) || this.waits?.(entry)),
+      ...this.#underWay.flat(),
+    ]
     const known = [...this.#refused, ...this.#superseded, ...ours.map(({ id }) => id)]
     return { known, turn: ++this.#handBacks }
   }

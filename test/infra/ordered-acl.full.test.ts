@@ -9,10 +9,11 @@ import { claimOnce } from '../support/claim-once.ts'
 
 const Stepped = defineEvent('Stepped', { payload: z.object({ id: z.string() }) })
 
-test('a consumer with orderedBy() does all its work under the users of accessOf()', async () => {
+test.each(['drain', 'listen'] as const)('a consumer with orderedBy() does all its work under the users of accessOf(), %s', async (mode) => {
   const server = await startRedisServer()
   const admin = new Redis(server.url)
   const calls: string[] = []
+  const remainingMs = mode === 'listen' ? 2_000 : 60_000
   const consumer = defineConsumer({
     stream: 'orders',
     group: 'billing',
@@ -23,6 +24,9 @@ test('a consumer with orderedBy() does all its work under the users of accessOf(
       }),
     ],
     backoff: { firstMs: 0, factor: 1, maxMs: 0 },
+    mode,
+    handlerTimeoutMs: 500,
+    reserveMs: 100,
     use: [orderedBy(({ aggregateId }) => aggregateId)],
   })
   const access = accessOf(consumer)
@@ -40,17 +44,17 @@ test('a consumer with orderedBy() does all its work under the users of accessOf(
     publisher.publishMany(ids.map((id) => [Stepped, { id }, { aggregateId: id[0] as string }] as const))
 
   await publish('a1', 'a2', 'a3', 'b1')
-  await poll(consumer, { redis: poller })
+  await poll(consumer, { redis: poller, remainingMs })
   for (let round = 0; round < 3; round++) await claimOnce(consumer, { redis: claimer })
   // what a poller left behind, and a group that is lost
   await publish('a4', 'a5', 'c1')
   await admin.xreadgroup('GROUP', 'billing', 'poller-0', 'COUNT', 2, 'STREAMS', 'orders', '>')
-  await poll(consumer, { redis: poller })
+  await poll(consumer, { redis: poller, remainingMs })
   for (let round = 0; round < 3; round++) await claimOnce(consumer, { redis: claimer })
   await admin.xgroup('DESTROY', 'orders', 'billing')
   await publish('a6')
   for (let round = 0; round < 4; round++) {
-    await poll(consumer, { redis: poller })
+    await poll(consumer, { redis: poller, remainingMs })
     await claimOnce(consumer, { redis: claimer })
   }
 

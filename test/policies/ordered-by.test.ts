@@ -22,8 +22,6 @@ const define = (options: Partial<ConsumerOptions>) => () =>
 
 it.each<[what: string, options: Partial<ConsumerOptions>, why: RegExp]>([
   ['several pollers', { maxPollers: 2 }, /maxPollers must be 1: a stream in order has one poller at a time, got 2/],
-  ["mode 'listen'", { mode: 'listen' }, /mode must be 'drain' or 'once'/],
-  ['lingerMs', { lingerMs: 1_000 }, /mode must be 'drain' or 'once', without lingerMs/],
   ['allowLongHandlers', { allowLongHandlers: true }, /allowLongHandlers must be false/],
   [
     'a batch route',

@@ -1,7 +1,7 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { createInterface } from 'node:readline'
-import { createPoller, createPublisher, NonRetryableError } from 'millrace'
+import { createPoller, createPublisher, NonRetryableError, poll } from 'millrace'
 import { connect as connectUrl } from 'millrace/connect'
 import { connectIoredis } from 'millrace/ioredis'
 import { redriveDeadLetters } from 'millrace/operate'
@@ -34,6 +34,9 @@ const LOST = [
   ['the question for lanes', 'orders\r\n$22\r\n{orders}:billing:lanes'],
   ['the bell', 'xread\r\n'],
 ] as const
+
+/** How often a client sends a request. */
+const ATTEMPTS = 3
 
 const failingOnce =
   (which: number) =>
@@ -70,7 +73,7 @@ describe('an ordered poller that listens', () => {
   })
 
   it.each(LOST)('goes on in order though the answer to %s is lost, also if it is sent again', async (_what, match) => {
-    for (const times of [1, 2]) {
+    for (const times of [1, ATTEMPTS]) {
       const scenario = await startScenario()
       const proxy = await startFaultProxy(scenario.server)
       const steps = new Steps(failingOnce(2))
@@ -92,6 +95,21 @@ describe('an ordered poller that listens', () => {
       expect(await scenario.pending()).toEqual([])
       await proxy.close()
     }
+  })
+
+  it('gives what a read brought first that was sent again, also where it drains', async () => {
+    const scenario = await startScenario()
+    const proxy = await startFaultProxy(scenario.server)
+    let cut: Promise<void> | undefined
+    const steps = new Steps(() => void (cut ??= proxy.cutAfter(LOST[0][1])))
+    const consumer = stepping(steps, { mode: 'drain', batchSize: 1 })
+    await publishing(scenario.redis)('a1', 'a2', 'a3', 'a4')
+
+    const report = await poll(consumer, { redis: scenario.connect(proxy.url) })
+
+    await cut
+    expect([report.acked, steps.done('a'), steps.outOfOrder]).toEqual([4, 4, []])
+    await proxy.close()
   })
 
   it('lets a settlement that is carried out late change nothing', async () => {
@@ -142,12 +160,13 @@ describe('an ordered poller that listens', () => {
     const steps = new Steps()
     const { end } = startPoll(stepping(steps), { redis: scenario.connect(proxy.url) })
     await listens(scenario)
-    // clients send again once
-    const twice = (cut: (match: string) => Promise<void>, match: string) => Promise.all([cut(match), cut(match)])
-    const given = twice(proxy.cutBefore, '{orders}:billing:state\r\n$21\r\n{orders}:billing:wake')
+    const lost = (cut: (match: string) => Promise<void>, match: string, times: number) =>
+      Promise.all(Array.from({ length: times }, () => cut(match)))
+    // it tries twice
+    const given = lost(proxy.cutBefore, '{orders}:billing:state\r\n$21\r\n{orders}:billing:wake', 2 * ATTEMPTS)
     await BREAKS['a wait is unblocked by hand']?.(scenario)
     await given
-    await twice(proxy.cutAfter, '{orders}:billing:wake\r\n$6\r\norders')
+    await lost(proxy.cutAfter, '{orders}:billing:wake\r\n$6\r\norders', ATTEMPTS)
     await publishing(scenario.redis)('a1')
     await steps.until('a', 1, 6_000)
 

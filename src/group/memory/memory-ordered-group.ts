@@ -46,7 +46,7 @@ export class MemoryOrderedGroup extends MemoryGroup implements OrderedGroup {
     return new MemoryOrderedEntryWaiter(this.#base, this)
   }
 
-  get isSlotWorthWaiting(): boolean {
+  get looksAgain(): boolean {
     return this.#wait.isWorthIt
   }
 

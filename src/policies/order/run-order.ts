@@ -51,6 +51,12 @@ export class RunOrder implements RunPolicy, OrderListener, OrderOfRun {
     this.#asked = []
     if (!this.#group.mayHaveLanes) return []
     const keys = new Set(jobs.flatMap((job) => this.#keyOfJob.get(job) ?? []))
+    const most = keys.size + MORE_ASKED
+    // what others did meanwhile is heard of beside it
+    for (const key of keys.size > 0 ? this.#keys.values() : []) {
+      if (keys.size === most) break
+      if (key.undone.size > 0) keys.add(key)
+    }
     this.#asked = [...keys].map(({ lane, undone }) => ({ lane, undone: [...undone] }))
     if (this.#asked.length === 0) return []
     return [this.#group.laneQuestion(this.#inside.parts.slot.consumerName, this.#asked)]
@@ -75,9 +81,13 @@ export class RunOrder implements RunPolicy, OrderListener, OrderOfRun {
     const there = new Set<string>()
     if (!Array.isArray(reply)) return there
     for (const [n, { lane, undone }] of this.#asked.entries()) {
+      const key = this.#keys.get(lane)
       if (reply[n] === 1) there.add(lane)
-      // the outcomes of these are stored, and what follows them has no lane
-      else for (const id of undone) this.#keys.get(lane)?.undone.delete(id)
+      else if (key) {
+        // the outcomes of these are stored, and what follows them has no lane
+        for (const id of undone) key.undone.delete(id)
+        this.#forget(key)
+      }
     }
     const isWaiting = [...this.#keys.values()].some(({ undone }) => undone.size > 0)
     if (reply.at(-1) === 0 && !isWaiting) this.#group.mayHaveLanes = false
@@ -164,7 +174,7 @@ export class RunOrder implements RunPolicy, OrderListener, OrderOfRun {
   register(given: readonly DecidableJob[]): void {
     const jobs = given as readonly Job[]
     const [{ run } = {}] = jobs
-    if (run) run.settler.isEarly = (entry) => this.#isEarly(entry)
+    if (run) run.settler.waits = (entry) => this.#isEarly(entry)
     for (const job of jobs) {
       // first members are alone
       if (job.isTaken || this.#seen.has(job)) continue
@@ -197,6 +207,9 @@ export class RunOrder implements RunPolicy, OrderListener, OrderOfRun {
     }
   }
 }
+
+/** Keys that a question asks about beside those of its jobs. */
+const MORE_ASKED = 20
 
 /** What is settled so waits in its lane; if that is gone by then, it comes first. */
 const WAIT_IN_LANE: Decision = { action: 'park', until: '=' }

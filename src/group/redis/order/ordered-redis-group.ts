@@ -211,7 +211,7 @@ export class OrderedRedisGroup extends RedisGroup implements OrderedGroup {
     return this.#slots.take(kind, slots, leaseMs)
   }
 
-  get isSlotWorthWaiting(): boolean {
+  get looksAgain(): boolean {
     return this.#slots.isWorthWaiting
   }
 
