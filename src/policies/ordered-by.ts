@@ -90,10 +90,7 @@ function orderedGroup(group: Group, consumer: Consumer, keyOf: OrderingKey): Gro
 }
 
 /** @throws {TypeError} What order cannot be combined with. */
-function assertFits(
-  { maxPollers, allowLongHandlers }: ConsumerSettings,
-  { eventType, batchTypes }: PolicyPlace,
-): void {
+function assertFits({ maxPollers, allowLongHandlers }: ConsumerSettings, { eventType, batchTypes }: PolicyPlace): void {
   // without the option there would be several
   if (maxPollers !== 1 && maxPollers !== CONSUMER_NUMBER_OPTIONS.maxPollers.default)
     throw new TypeError(`maxPollers must be 1: a stream in order has one poller at a time, got ${maxPollers}`)

@@ -261,10 +261,7 @@ export class Settler {
 
   /** What the next request that hands back has to say: it knows what reached us, may have run, and may still be pending under our name, or be again. */
   nextHandBack(): HandBack {
-    const ours = [
-      ...this.#inHand.filter((entry) => mayHaveRun(entry) || this.waits?.(entry)),
-      ...this.#underWay.flat(),
-    ]
+    const ours = [...this.#inHand.filter((entry) => mayHaveRun(entry) || this.waits?.(entry)), ...this.#underWay.flat()]
     const known = [...this.#refused, ...this.#superseded, ...ours.map(({ id }) => id)]
     return { known, turn: ++this.#handBacks }
   }

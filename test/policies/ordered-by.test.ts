@@ -11,8 +11,9 @@ import {
   prioritized,
 } from 'millrace'
 import { connectMemory } from 'millrace/testing'
-import { expect, it } from 'vitest'
+import { expect, it, vi } from 'vitest'
 import * as z from 'zod/mini'
+import { applyDeployedSettings } from '../../dist/run/event-source.js'
 
 const Paid = defineEvent('Paid', { payload: z.unknown() })
 const order = orderedBy(({ aggregateId }) => aggregateId)
@@ -44,6 +45,33 @@ it('orderedBy() cannot be combined with a set of streams', () => {
 
 it('a consumer with orderedBy() has one poller', () => {
   expect(define({})().settings.maxPollers).toBe(1)
+})
+
+it.each(['drain', 'listen'] as const)(
+  'a consumer with orderedBy() in mode %s may listen, or linger, by a run of its own',
+  async (mode) => {
+    const redis = connectMemory()
+    const calls: unknown[] = []
+    const routes = [on(Paid, (event) => void calls.push(event))]
+    const consumer = define({ mode, routes, handlerTimeoutMs: 100, reserveMs: 100, minIdleMs: 5_100 })()
+    const stop = new AbortController()
+    const listening = poll(consumer, { redis, mode: 'listen', signal: stop.signal })
+    await createPublisher({ stream: 'orders', redis }).publish(Paid, 1, { aggregateId: 'a' })
+    await vi.waitUntil(() => calls.length === 1)
+    stop.abort()
+
+    expect((await listening).acked).toBe(1)
+    expect((await poll(consumer, { redis, mode: 'drain', lingerMs: 50 })).noFreeSlot).toBe(false)
+  },
+)
+
+it('a deployment that asks for more pollers of a consumer with orderedBy() has one', () => {
+  const env = {
+    MILLRACE_EVENT_SOURCE: JSON.stringify([{ stream: 'orders', group: 'billing', maxPollers: 4, mode: 'listen' }]),
+  }
+  const [{ settings } = {}] = applyDeployedSettings([define({})() as never], env)
+
+  expect([settings?.maxPollers, settings?.mode]).toEqual([1, 'listen'])
 })
 
 it.each([undefined, 'key', async () => 'a', function* () {}])('orderedBy() takes no %s as key', (keyOf) => {

@@ -45,7 +45,8 @@ const failingOnce =
   }
 
 const BREAKS: Readonly<Record<string, (scenario: Scenario) => Promise<unknown>>> = {
-  'all connections are cut': ({ raw }) => raw.call('CLIENT', 'KILL', 'TYPE', 'normal', 'SKIPME', 'yes') as Promise<unknown>,
+  'all connections are cut': ({ raw }) =>
+    raw.call('CLIENT', 'KILL', 'TYPE', 'normal', 'SKIPME', 'yes') as Promise<unknown>,
   'the group is destroyed': ({ raw }) => raw.xgroup('DESTROY', 'orders', 'billing') as Promise<unknown>,
   'the stream is deleted': ({ raw }) => raw.del('orders'),
   'everything is flushed': ({ raw }) => raw.flushall(),

@@ -70,10 +70,7 @@ function parkingOnce(step: number) {
 }
 
 describe.each(Object.entries(CONNECTIONS))('an ordered poller that listens, %s', (_name, connect) => {
-  const begin = async (
-    then?: ConstructorParameters<typeof Steps>[0],
-    options: Partial<ConsumerOptions> = {},
-  ) => {
+  const begin = async (then?: ConstructorParameters<typeof Steps>[0], options: Partial<ConsumerOptions> = {}) => {
     const redis = await connect()
     const steps = new Steps(then)
     const consumer = stepping(steps, options)
@@ -188,9 +185,12 @@ describe.each(Object.entries(CONNECTIONS))('an ordered poller that listens, %s',
   })
 
   it('sets nothing aside while what comes before it of its key runs', async () => {
-    const { redis, consumer, steps, publish, end } = await begin((_key, step) => (step === 1 ? delay(400) : undefined), {
-      use: [orderedBy(({ aggregateId }) => aggregateId), parkingOnce(2)],
-    })
+    const { redis, consumer, steps, publish, end } = await begin(
+      (_key, step) => (step === 1 ? delay(400) : undefined),
+      {
+        use: [orderedBy(({ aggregateId }) => aggregateId), parkingOnce(2)],
+      },
+    )
     await publish('a1')
     await vi.waitUntil(() => steps.starts.length === 1, { timeout: AGAIN_MS, interval: 5 })
     await publish('a2', 'a3')
@@ -205,7 +205,10 @@ describe.each(Object.entries(CONNECTIONS))('an ordered poller that listens, %s',
 
   it('asks no more than twice a second while its policies let nothing be read', async () => {
     const { steps, publish, end } = await begin(undefined, {
-      use: [orderedBy(({ aggregateId }) => aggregateId), definePolicy({ name: 'none', begin: () => ({ limit: () => 0 }) })],
+      use: [
+        orderedBy(({ aggregateId }) => aggregateId),
+        definePolicy({ name: 'none', begin: () => ({ limit: () => 0 }) }),
+      ],
     })
     await publish('a1')
     await delay(2_000)

@@ -82,16 +82,21 @@ export class OrderedEntryWaiter implements EntryWaiter {
   /** What policies send, and what keeps publishers from waking others. */
   #before({ riders = [], holdFlagMs }: WaitRequest): RedisCall[] {
     const { wake } = this.#calls.address.keys
-    return [
-      ...riders,
-      ...(holdFlagMs === undefined ? [] : [setIfAbsent(wake, 'held'), expireAfter(wake, holdFlagMs)]),
-    ]
+    return [...riders, ...(holdFlagMs === undefined ? [] : [setIfAbsent(wake, 'held'), expireAfter(wake, holdFlagMs)])]
   }
 
   /** Asks whether anything was put back to work that is in no lane yet, and what is due. */
   #beside({ asksDue }: WaitRequest): RedisCall[] {
     const { waiting, due } = this.#calls.address.keys
-    const inbox = ['zrangebylex', waiting, `[${UNPLACED_CONDITION}\n`, `(${UNPLACED_CONDITION}\v`, 'LIMIT', 0, 1] as const
+    const inbox = [
+      'zrangebylex',
+      waiting,
+      `[${UNPLACED_CONDITION}\n`,
+      `(${UNPLACED_CONDITION}\v`,
+      'LIMIT',
+      0,
+      1,
+    ] as const
     return [inbox, ...(asksDue ? [firstDue(due), timeCommand] : [])]
   }
 
