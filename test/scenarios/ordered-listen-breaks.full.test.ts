@@ -102,7 +102,9 @@ describe('an ordered poller that listens', () => {
     const scenario = await startScenario()
     const proxy = await startFaultProxy(scenario.server)
     let cut: Promise<void> | undefined
-    const steps = new Steps(() => void (cut ??= proxy.cutAfter(LOST[0][1])))
+    const steps = new Steps(() => {
+      cut ??= proxy.cutAfter(LOST[0][1])
+    })
     const consumer = stepping(steps, { mode: 'drain', batchSize: 1 })
     await publishing(scenario.redis)('a1', 'a2', 'a3', 'a4')
 

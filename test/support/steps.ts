@@ -6,7 +6,7 @@ import * as z from 'zod/mini'
 
 export const Stepped = defineEvent('Stepped', { payload: z.object({ key: z.string(), step: z.number() }) })
 /** The same, to be paused by itself. */
-export const Halted = defineEvent('Halted', { payload: z.object({ key: z.string(), step: z.number() }) })
+const Halted = defineEvent('Halted', { payload: z.object({ key: z.string(), step: z.number() }) })
 
 /** Deliveries of steps: what started when, and what is not in order. */
 export class Steps {

@@ -36,11 +36,11 @@ export class OrderedSlots {
   async take(kind: SlotKind, slots: number, leaseMs: number): Promise<Slot | undefined> {
     const { address, sender } = this.#calls
     if (this.#owed) await this.#give(...this.#owed)
-    const { call, also, token, slotOf } = takeSlotCalls(address, kind, slots, leaseMs, this.#token)
-    this.#token = token
-    const [reply, told] = await sender.send([call, ...also])
+    const taking = takeSlotCalls(address, kind, slots, leaseMs, this.#token)
+    this.#token = taking.token
+    const [reply, told] = await sender.send([taking.call, ...taking.also])
     this.#token = undefined
-    const slot = slotOf(reply, told)
+    const slot = taking.slotOf(reply, told)
     if (kind === 'poller') await this.#wait.looked(slot, leaseMs, () => this.#asked())
     return slot
   }
