@@ -28,9 +28,6 @@ export interface Group {
    */
   takeSlot(kind: SlotKind, slots: number, leaseMs: number): Promise<Slot | undefined>
 
-  /** The last that was asked for a slot had none free, and whoever asked looks again each second. Left out where nobody waits. */
-  readonly looksAgain?: boolean
-
   /**
    * Gives a slot back, if it is still ours.
    *

@@ -4,6 +4,12 @@ import type { Ordering } from './ordering.ts'
 /** How long somebody waits for a slot beyond the end of the lease that was seen: the look that finds it free may come a second later. */
 const GRACE_MS = 2_000
 
+/** A group whose pollers may wait for a slot. */
+export interface AwaitableSlots {
+  /** The last that asked for a slot found none free, and looks again each second. */
+  readonly looksAgain?: boolean
+}
+
 /** What is asked of a slot that is taken. */
 interface SeenLease {
   /** Milliseconds until the lease ends. */

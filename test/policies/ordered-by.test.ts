@@ -48,7 +48,7 @@ it('a consumer with orderedBy() has one poller', () => {
 })
 
 it.each(['drain', 'listen'] as const)(
-  'a consumer with orderedBy() in mode %s may listen, or linger, by a run of its own',
+  'a run of a consumer with orderedBy() and mode %s may listen, or linger',
   async (mode) => {
     const redis = connectMemory()
     const calls: unknown[] = []

@@ -73,7 +73,7 @@ describe('an ordered poller that listens', () => {
     expect(await scenario.pending()).toEqual([])
   })
 
-  it.each(LOST)('goes on in order though the answer to %s is lost, also if it is sent again', async (_what, match) => {
+  it.each(LOST)('goes on in order though the answer to %s is lost, once or each time', async (_what, match) => {
     for (const times of [1, ATTEMPTS]) {
       const scenario = await startScenario()
       const proxy = await startFaultProxy(scenario.server)
@@ -137,7 +137,7 @@ describe('an ordered poller that listens', () => {
     await proxy.close()
   })
 
-  it('a server that is away for a second fails no invocation, and the slot is not lost to it', async () => {
+  it('a server that is away for a second fails no invocation, and costs no slot', async () => {
     const scenario = await startScenario()
     const proxy = await startFaultProxy(scenario.server)
     const steps = new Steps()
@@ -157,7 +157,7 @@ describe('an ordered poller that listens', () => {
     await proxy.close()
   })
 
-  it('takes its slot again though the answers to giving it back, and to taking it, are lost', async () => {
+  it('takes its slot again though the answers to giving and taking it are lost', async () => {
     const scenario = await startScenario()
     const proxy = await startFaultProxy(scenario.server)
     const steps = new Steps()
@@ -193,7 +193,7 @@ describe('an ordered poller that listens', () => {
     expect([difference(await end()), await scenario.pending()]).toEqual([0, []])
   })
 
-  it('takes over from one that died, a second after its lease at most, from the first unsettled entry of each key', async () => {
+  it('takes over from one that was killed, from the first unsettled entry of each key', async () => {
     const scenario = await startScenario()
     const publish = publishing(scenario.redis)
     await publish(...Array.from({ length: 10 }, (_, n) => [`a${n + 1}`, `b${n + 1}`]).flat())
@@ -249,7 +249,7 @@ describe('an ordered poller that listens', () => {
     }
   }, 40_000)
 
-  it('puts a letter back to work before what is undone of its key, without waiting for its end', async () => {
+  it('starts a redriven letter before what follows of its key, without waiting for its end', async () => {
     const { redis } = await startScenario()
     let isBroken = true
     const steps = new Steps((_key, step) => {
@@ -309,7 +309,7 @@ describe('an ordered poller that listens, beside others', () => {
     expect((await poller({}, lambdaContext(20_000))).durationMs).toBeLessThan(500)
   })
 
-  it('calls one poller once its time is over, which goes on in order, and none beside it', async () => {
+  it('calls one poller once its time is over, and none beside it', async () => {
     const { redis } = await startScenario()
     const steps = new Steps(() => delay(20))
     const calls: Promise<unknown>[] = []
@@ -329,7 +329,7 @@ describe('an ordered poller that listens, beside others', () => {
   })
 })
 
-test('an ordered poller that listens asks at most once a second over REST while idle, and handles what comes within 1.1 s', async () => {
+test('an idle ordered poller that listens asks at most once a second over REST', async () => {
   const { server } = await startScenario()
   const rest = await startRestServer({ redisUrl: server.url, token: 'secret' })
   const redis = connectUrl(rest.url.replace('://', '://:secret@'))

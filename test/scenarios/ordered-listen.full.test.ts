@@ -91,7 +91,7 @@ describe.each(Object.entries(CONNECTIONS))('an ordered poller that listens, %s',
     expect([difference(report), steps.outOfOrder]).toEqual([0, []])
   })
 
-  it('retries what failed to the second, what follows of its key at once, and other keys meanwhile', async () => {
+  it('retries what failed to the second, and then what follows of its key at once', async () => {
     const { steps, publish, end } = await begin(failingOnce('a1'), { backoff: { firstMs: 600, factor: 1, maxMs: 600 } })
     await publish('a1', ...Array.from({ length: 20 }, (_, n) => `a${n + 2}`))
     await vi.waitUntil(() => steps.starts.length === 1, { timeout: AGAIN_MS, interval: 5 })
@@ -111,7 +111,7 @@ describe.each(Object.entries(CONNECTIONS))('an ordered poller that listens, %s',
     expect([difference(report), steps.outOfOrder]).toEqual([0, []])
   })
 
-  it('has what comes later of a key wait behind what failed, and takes the key off its lane afterwards', async () => {
+  it('has what comes later of a key wait behind what failed', async () => {
     const { steps, publish, end } = await begin(failingOnce('a1'), { backoff: { firstMs: 900, factor: 1, maxMs: 900 } })
     await publish('a1')
     await vi.waitUntil(() => steps.starts.length === 1, { timeout: AGAIN_MS, interval: 5 })
@@ -127,7 +127,7 @@ describe.each(Object.entries(CONNECTIONS))('an ordered poller that listens, %s',
     expect(steps.outOfOrder).toEqual([])
   })
 
-  it('heeds a pause from the wake-up on, until it ends', async () => {
+  it('obeys a pause from the wake-up on, until it ends', async () => {
     const { redis, steps, publish, end } = await begin()
     await publish('a1')
     await steps.until('a', 1, AGAIN_MS)

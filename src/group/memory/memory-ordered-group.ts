@@ -16,6 +16,7 @@ import type {
 import type { LaneAsked, LaneQuestion, OrderedGroup, OrderListener } from '../ordering.ts'
 import { heldWithoutOrderError } from '../ordering.ts'
 import { lanesThereScript, POLLER_NAMES } from '../redis/order/read-in-order.ts'
+import type { AwaitableSlots } from '../slot-wait.ts'
 import { SlotWait } from '../slot-wait.ts'
 import { MemoryGroup } from './memory-group.ts'
 import { isScriptQuestion } from './memory-holding.ts'
@@ -24,7 +25,7 @@ import { MemoryOrderedClaims, MemoryOrderedEntryWaiter } from './memory-ordered-
 import { settleInMemory } from './memory-settling.ts'
 
 /** A group in memory that keeps the order of its keys. */
-export class MemoryOrderedGroup extends MemoryGroup implements OrderedGroup {
+export class MemoryOrderedGroup extends MemoryGroup implements OrderedGroup, AwaitableSlots {
   override readonly claims: ClaimerOperations
   mayHaveLanes = true
   listener: OrderListener | undefined

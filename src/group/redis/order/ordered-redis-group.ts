@@ -18,6 +18,7 @@ import type { LaneAsked, LaneQuestion, OrderedGroup, Ordering, OrderListener } f
 import { heldWithoutOrderError } from '../../ordering.ts'
 import { seenDelays } from '../../seen-delays.ts'
 import { seenPauses } from '../../seen-pauses.ts'
+import type { AwaitableSlots } from '../../slot-wait.ts'
 import { getCommand } from '../commands/get.ts'
 import { replyAsFields, replyAsText, replyItems } from '../commands/reply.ts'
 import { parseXreadgroup } from '../commands/xreadgroup.ts'
@@ -38,7 +39,7 @@ import { lanesThereScript, POLLER_NAMES, readInOrderScript, UNPLACED_ANSWER } fr
 const TRIES = 3
 
 /** A group on Redis that keeps the order of its keys. */
-export class OrderedRedisGroup extends RedisGroup implements OrderedGroup {
+export class OrderedRedisGroup extends RedisGroup implements OrderedGroup, AwaitableSlots {
   readonly claims: ClaimerOperations
   mayHaveLanes = true
   listener: OrderListener | undefined
