@@ -1,5 +1,6 @@
 import { assertInteger, assertKnownOptions, assertOneOf } from '../core/options.ts'
 import type { BatchContext, BatchEvent, BatchHandler } from '../define/batch-handler.ts'
+import { findBatch } from '../define/batch-in-hand.ts'
 import { NonRetryableError, quotedValue } from '../errors.ts'
 import { parseFunctionTarget } from './function-target.ts'
 import type { BatchItemFailure } from './remote-handler-call.ts'
@@ -29,7 +30,7 @@ export interface LambdaBatchHandler extends BatchHandler {
 
 /**
  * Makes a batch handler of another function, which gets the events as SQS's `Records` and answers as one behind SQS does: nothing, or
- * `{ batchItemFailures }`. It is invoked synchronously, once per delivery; a batch of more than 6 MB is several requests, side by side.
+ * `{ batchItemFailures }`. It is invoked synchronously, once per delivery; a batch of more than 6 MB is several requests, side by side; with `orderedBy` one after the other.
  *
  * - What Lambda did not take on (throttled, unreachable, 5xx) is handed back and costs no delivery. What it will never take on (a wrong name, a
  *   missing permission) is handed back as well, and the invocation fails.
@@ -53,10 +54,10 @@ export function lambdaFunction(name: string, options: LambdaFunctionOptions = {}
     const { items, failures } = writeItems(events, context, { name, envelope })
     const { requests, tooLarge } = packRequests(items)
     for (const { entryId } of tooLarge) failures.push({ itemIdentifier: entryId, error: unsendableEventError(name) })
-    const call = new RemoteHandlerCall(target, context, items.length, timeoutMs)
+    const isInOrder = findBatch(context)?.isInOrder === true
+    const call = new RemoteHandlerCall(target, context, { events: items.length, timeoutMs, isInOrder })
     try {
-      const failed = await Promise.all(requests.map((request) => call.failuresOf(request)))
-      return { batchItemFailures: [...failures, ...failed.flat()] }
+      return { batchItemFailures: [...failures, ...(await call.failuresOfAll(requests))] }
     } finally {
       call.end()
     }

@@ -34,8 +34,15 @@ export class RemoteHandlerCall {
   readonly #limit: CallTimeLimit
   #splitsLeft: number
 
-  /** @param events How many there are in all its requests. */
-  constructor(target: FunctionTarget, context: BatchContext, events: number, timeoutMs = Infinity) {
+  readonly #isInOrder: boolean
+
+  /** @param how.events How many there are in all its requests. @param how.isInOrder Requests are sent one after the other. */
+  constructor(
+    target: FunctionTarget,
+    context: BatchContext,
+    { events, timeoutMs = Infinity, isInOrder }: { events: number; timeoutMs: number | undefined; isInOrder: boolean },
+  ) {
+    this.#isInOrder = isInOrder
     const remainingMs = context.getRemainingTimeInMillis()
     const ms = Math.max(0, Math.min(timeoutMs, remainingMs - Math.min(MARGIN_MS, remainingMs / 10)))
     const text = `no answer within ${Math.floor(ms)} ms; whether it ran is not known`
@@ -74,7 +81,15 @@ export class RemoteHandlerCall {
     if (refused.together && this.#splitsLeft-- <= 0) return failed(entryIds, refused.together)
     const middle = Math.ceil(items.length / 2)
     const halves = [items.slice(0, middle), items.slice(middle)]
-    return (await Promise.all(halves.map((half) => this.failuresOf(half)))).flat()
+    return this.failuresOfAll(halves)
+  }
+
+  /** The same of several requests. */
+  async failuresOfAll(requests: readonly (readonly RequestRecord[])[]): Promise<readonly BatchItemFailure[]> {
+    if (!this.#isInOrder) return (await Promise.all(requests.map((request) => this.failuresOf(request)))).flat()
+    const failed: BatchItemFailure[] = []
+    for (const request of requests) failed.push(...(await this.failuresOf(request)))
+    return failed
   }
 
   /** To be called when all is answered. */

@@ -5,6 +5,8 @@ import type { BatchContext, BatchEvent } from './batch-handler.ts'
 export interface BatchInHand {
   readonly keys: ConsumerKeys
   readonly events: readonly BatchEvent[]
+  /** They come in the order of their keys: none may be handled beside another, or have effects that the server refuses by themselves. */
+  readonly isInOrder: boolean
   /** What `effects` collects for it; `null` once its call has ended. */
   effects: { end(): void } | null | undefined
 }
@@ -19,11 +21,10 @@ export function findBatch(context: object): BatchInHand | undefined {
 /** @returns What ends the call, and answers what was collected for it. */
 export function keepBatch(
   context: BatchContext,
-  keys: ConsumerKeys,
-  events: readonly BatchEvent[],
+  { keys, events, isInOrder }: Omit<BatchInHand, 'effects'>,
 ): () => object | undefined {
   // a copy: a handler may empty its own
-  const batch: BatchInHand = { keys, events: [...events], effects: undefined }
+  const batch: BatchInHand = { keys, events: [...events], isInOrder, effects: undefined }
   BATCHES.set(context, batch)
   return () => {
     const { effects } = batch

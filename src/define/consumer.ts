@@ -171,7 +171,10 @@ function defineOne(options: ConsumerOptions, set?: SetMembership): Consumer {
     delays,
     asksTime: asksTime([settings, ...byType.values()], bound),
     ...combinePolicies(action, bound, { keys, typeField, settings, routes: byType }),
-    settings: Object.freeze({ ...settings, maxPollers: limitMaxPollers(settings.maxPollers, bound) }),
+    settings: Object.freeze({
+      ...settings,
+      maxPollers: limitMaxPollers(action, settings.maxPollers, rest.maxPollers, bound),
+    }),
     keys,
     routes: wrapRoutes(own, byType),
     routeBounds: routeBounds(byType),

@@ -89,7 +89,7 @@ function callBatch(
     const answer: unknown = wrapped ? wrapped(events, context) : handler(events, context)
     return batchFailures(await (promiseIfThenable(answer) ?? answer), entryIds)
   }
-  const endEffects = keepBatch(context, keys, events)
+  const endEffects = keepBatch(context, { keys, events, isInOrder: items[0]?.isInOrder === true })
   return { failures: call(), abort: (reason) => abort.abort(reason), endEffects }
 }
 

@@ -52,7 +52,7 @@ export interface PolicyDefinition {
   /** Names of policies that it cannot be combined with, on one consumer and its routes. */
   readonly excludes?: readonly string[]
   readonly wrap?: Wrap
-  /** Pollers that may run at once, at most. On a consumer only. */
+  /** Pollers that may run at once, at most. A consumer or a deployment that asks for more is refused. On a consumer only. */
   readonly maxPollers?: number
   /** What the server checks in the very step that starts a claimed entry. Asked once, when the consumer is defined, and once per run. On a consumer only. */
   readonly guard?: (keys: ConsumerKeys) => StartGuard
@@ -220,6 +220,13 @@ export interface PolicyMachinery {
    * @throws {TypeError} Two that cannot be combined, what holds for a whole consumer on a route, or a bad guard.
    */
   together(action: string, bound: readonly PolicyOnRoute[], facts: ConsumerFactsForPolicies): CombinedPolicies
+  /**
+   * Pollers that may run at once, as far as policies allow.
+   *
+   * @param asked What somebody asks for; `undefined`: nobody does.
+   * @throws {RangeError} That is more.
+   */
+  limitPollers(action: string, maxPollers: number, asked: number | undefined, bound: readonly PolicyOnRoute[]): number
 }
 
 /** What is known of a consumer once its policies are checked. */
@@ -299,8 +306,11 @@ export function combinePolicies(
         action,
         `${quotedValue(policy.name)} must be used on the consumer or on ${quotedValue(eventType)}, not on both`,
       )
-  const machinery = bound.find(({ policy }) => policy[POLICY_MACHINERY])?.policy[POLICY_MACHINERY]
-  return machinery?.together(action, bound, facts) ?? NONE
+  return machineryOf(bound)?.together(action, bound, facts) ?? NONE
+}
+
+function machineryOf(bound: readonly PolicyOnRoute[]): PolicyMachinery | undefined {
+  return bound.find(({ policy }) => policy[POLICY_MACHINERY])?.policy[POLICY_MACHINERY]
 }
 
 /** A wrap's is its function. */
@@ -308,7 +318,12 @@ function identityOf(policy: UsedPolicy): unknown {
   return policy[POLICY_MACHINERY] ? policy : policy.wrap
 }
 
-/** Pollers that may run at once, as far as policies allow. */
-export function limitMaxPollers(maxPollers: number, bound: readonly PolicyOnRoute[]): number {
-  return Math.min(maxPollers, ...bound.map(({ policy }) => policy.maxPollers ?? Infinity))
+/** As `limitPollers` of a policy's machinery. */
+export function limitMaxPollers(
+  action: string,
+  maxPollers: number,
+  asked: number | undefined,
+  bound: readonly PolicyOnRoute[],
+): number {
+  return machineryOf(bound)?.limitPollers(action, maxPollers, asked, bound) ?? maxPollers
 }

@@ -2,7 +2,7 @@ import type { Entry } from '../core/entry.ts'
 import type { ConsumerKeys } from '../core/keys.ts'
 import type { BatchContext, BatchHandler } from './batch-handler.ts'
 import type { Event, EventDefinition } from './event.ts'
-import type { Gathering } from './gathering.ts'
+import type { BatchLimits, Gathering } from './gathering.ts'
 import type { EventHandler } from './handler.ts'
 import type { RouteRules } from './route-options.ts'
 
@@ -18,7 +18,7 @@ export interface Route extends RouteRules {
 
 /** How a batch handler gets its events. It comes with `onBatch`, so that a function without batches is deployed without it. */
 export interface BatchRouteRules {
-  readonly limits: { readonly maxEvents: number; readonly maxBatchingWindowMs: number }
+  readonly limits: BatchLimits
   /** A batch that failed as a whole comes again in parts. */
   readonly bisectOnError: boolean
   /** @param maxDeliveries Of the route's events. */
@@ -40,6 +40,8 @@ export type RunContext = Omit<SharedBatchContext, 'maxDeliveries'>
 
 /** An event on its way to a batch handler. */
 export interface EventForBatch {
+  /** The others of its call come in the order of their keys. */
+  readonly isInOrder?: boolean
   readonly delivery: Entry & { readonly deliveryCount: number }
   readonly prepared: { readonly event: Event } | undefined
 }

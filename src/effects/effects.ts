@@ -20,7 +20,7 @@ export function effects(context: HandlerContext): Effects
  * failed as well.
  *
  * @param event One of the batch: with its acknowledgement alone.
- * @throws {TypeError} As above; or no event of the batch.
+ * @throws {TypeError} As above; or no event of the batch; or the consumer has `orderedBy`.
  */
 export function effects(context: BatchContext, event?: BatchEvent): Effects
 export function effects(context: HandlerContext | BatchContext, event?: BatchEvent): Effects {
@@ -36,6 +36,12 @@ function find(context: object): EffectsOfCall | null | undefined {
   if (ofEntry !== undefined) return ofEntry as EffectsOfCall | null
   const batch = findBatch(context)
   if (!batch) return findTestEffects(context)
+  // what the server refuses of one event would come after what had happened for those behind it
+  if (batch.isInOrder)
+    throw wrongUseError(
+      'collect effects',
+      'with orderedBy the route must be one of on, whose events are called one by one',
+    )
   if (batch.effects === undefined) batch.effects = EffectsOfCall.ofBatch(batch)
   return batch.effects as EffectsOfCall | null
 }

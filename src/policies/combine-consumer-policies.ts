@@ -10,6 +10,7 @@ import type {
 import { POLICY_KINDS } from '../define/policy.ts'
 import { quotedValue } from '../errors.ts'
 import { assertNotPromise } from './hook-answers.ts'
+import { limitPollers } from './limit-pollers.ts'
 
 /**
  * Checks all policies of a consumer and its routes.
@@ -23,7 +24,8 @@ export function combineConsumerPolicies(
 ): CombinedPolicies {
   checkPlaces(action, bound)
   checkGuards(action, bound, facts)
-  for (const one of bound) checkFit(action, one, facts)
+  const maxPollers = limitPollers(action, facts.settings.maxPollers, undefined, bound)
+  for (const one of bound) checkFit(action, one, { ...facts, settings: { ...facts.settings, maxPollers } })
   return {
     policies: asAsked(bound).filter(
       ({ policy: { begin, guard, needs, maxPollers } }) => begin ?? guard ?? needs ?? maxPollers,

@@ -7,6 +7,7 @@ import { quotedValue } from '../errors.ts'
 import { joinScriptCalls } from '../group/redis/joining.ts'
 import type { PolicyEngine } from '../run/policy-engine.ts'
 import { combineConsumerPolicies } from './combine-consumer-policies.ts'
+import { assertScales, limitPollers } from './limit-pollers.ts'
 import { RunPolicies } from './run-policies.ts'
 
 /** What may be in a definition, and what it must be; the others are functions. */
@@ -15,6 +16,8 @@ const FUNCTIONS = ['wrap', 'guard', 'assertFits', 'needs', 'begin'] as const
 
 const ENGINE: PolicyEngine = {
   together: combineConsumerPolicies,
+  limitPollers,
+  assertScales,
   atWork: (parts, time, fail) => new RunPolicies(parts, time, fail),
   open: (redis, consumer, remainingMs) =>
     consumer.policies.reduce(
@@ -35,7 +38,7 @@ export function definePolicy(definition: PolicyDefinition): Policy {
 }
 
 /** The same, for a policy of this package that changes the group of its consumer. */
-export function definePolicyWith(definition: PolicyDefinition, own: Pick<PolicyEngine, 'groupOf'>): Policy {
+export function definePolicyWith(definition: PolicyDefinition, own: Pick<PolicyEngine, 'groupOf' | 'laneOf'>): Policy {
   checkDefinition(definition)
   const hooks = HOOKS.flatMap((hook) => {
     const value = definition[hook]

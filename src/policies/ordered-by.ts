@@ -1,7 +1,6 @@
 import { isSynchronousFunction } from '../core/handler-function.ts'
 import type { ConsumerKeys } from '../core/keys.ts'
 import { assertKnownOptions, assertOneOf, wrongUseError } from '../core/options.ts'
-import { CONSUMER_NUMBER_OPTIONS } from '../core/rows.ts'
 import type { Consumer } from '../define/consumer.ts'
 import type { ConsumerSettings } from '../define/consumer-settings.ts'
 import type { Policy, PolicyKeyRights, PolicyPlace, PolicyRun, RunPolicy } from '../define/policy.ts'
@@ -13,6 +12,7 @@ import { OrderedRedisGroup } from '../group/redis/order/ordered-redis-group.ts'
 import type { RedisGroup } from '../group/redis/redis-group.ts'
 import type { PolicyRunInside } from '../run/policy-engine.ts'
 import { definePolicyWith } from './define-policy.ts'
+import type { AfterBatchItemFailure } from './order/batch-failures.ts'
 import type { OrderingKey } from './order/lane-names.ts'
 import { laneOfEntry } from './order/lane-names.ts'
 import { RunOrder } from './order/run-order.ts'
@@ -22,6 +22,11 @@ import { slotChallengeOf } from './order/slot-challenge.ts'
 export interface OrderedByOptions {
   /** What a key does after a dead letter: it goes on. Default, and the only way so far: `'continue'`. */
   readonly afterDeadLetter?: 'continue'
+  /**
+   * What an event that failed in a call of a batch handler sets aside, whatever the handler made of it: what comes after it of its key, as with SQS FIFO; or of the whole call, as with
+   * Kinesis, whose checkpoint it is. Default `'key'`.
+   */
+  readonly afterBatchItemFailure?: AfterBatchItemFailure
 }
 
 /**
@@ -34,22 +39,25 @@ export interface OrderedByOptions {
  * @throws {TypeError} No function that answers at once; where the consumer is defined, what it cannot be combined with.
  */
 export function orderedBy(keyOf: OrderingKey, options: OrderedByOptions = {}): Policy {
-  assertKnownOptions('make orderedBy', options, ['afterDeadLetter'])
-  const { afterDeadLetter = 'continue' } = options
+  assertKnownOptions('make orderedBy', options, ['afterDeadLetter', 'afterBatchItemFailure'])
+  const { afterDeadLetter = 'continue', afterBatchItemFailure = 'key' } = options
   assertOneOf('make orderedBy', 'afterDeadLetter', afterDeadLetter, ['continue'])
+  assertOneOf('make orderedBy', 'afterBatchItemFailure', afterBatchItemFailure, ['key', 'checkpoint'])
   if (!isSynchronousFunction(keyOf))
     throw wrongUseError('make orderedBy', 'it must be given a function of the event that answers at once')
   return definePolicyWith(
     {
       name: ORDER_POLICY,
       kind: 'order',
-      excludes: ['idempotent'],
       maxPollers: 1,
       assertFits,
       needs,
-      begin: (run) => begin(run, keyOf),
+      begin: (run) => begin(run, keyOf, afterBatchItemFailure),
     },
-    { groupOf: (group, consumer) => orderedGroup(group, consumer, keyOf) },
+    {
+      groupOf: (group, consumer) => orderedGroup(group, consumer, keyOf),
+      laneOf: (consumer, entry) => laneOfEntry(consumer, keyOf, entry),
+    },
   )
 }
 
@@ -61,21 +69,22 @@ function needs(keys: ConsumerKeys): PolicyKeyRights {
       { key: lanes, commands: onLanes },
       { key: laneOf, commands: onLanes },
       // a poller makes members, takes what is due, and gets back what a lost group had set aside
-      { key: keys.waiting, commands: ['zrangebylex', 'zremrangebylex', 'zcard'] },
+      { key: keys.waiting, commands: ['zrangebylex', 'zremrangebylex', 'zcard', 'zlexcount'] },
       { key: keys.due, commands: ['zrangebyscore', 'zscore', 'zscan'] },
       { key: keys.state, commands: ['hexists', 'hmget'] },
     ],
   }
 }
 
-function begin(run: PolicyRun, keyOf: OrderingKey): RunPolicy {
+function begin(run: PolicyRun, keyOf: OrderingKey, after: AfterBatchItemFailure): RunPolicy {
   const inside = run[RUN_INSIDE] as PolicyRunInside
-  const order = new RunOrder(inside, inside.parts.group as Group & OrderedGroup, keyOf)
+  const order = new RunOrder(inside, inside.parts.group as Group & OrderedGroup, keyOf, after)
   inside.order = order
   return {
     questions: (jobs) => order.questions(jobs),
     admit: (jobs, replies) => order.admit(jobs, replies),
     holds: (job) => order.holds(job),
+    started: (job) => order.started(job),
     ended: (job) => order.ended(job),
   }
 }
@@ -90,13 +99,8 @@ function orderedGroup(group: Group, consumer: Consumer, keyOf: OrderingKey): Gro
 }
 
 /** @throws {TypeError} What order cannot be combined with. */
-function assertFits({ maxPollers, allowLongHandlers }: ConsumerSettings, { eventType, batchTypes }: PolicyPlace): void {
-  // without the option there would be several
-  if (maxPollers !== 1 && maxPollers !== CONSUMER_NUMBER_OPTIONS.maxPollers.default)
-    throw new TypeError(`maxPollers must be 1: a stream in order has one poller at a time, got ${maxPollers}`)
+function assertFits({ allowLongHandlers }: ConsumerSettings, { eventType }: PolicyPlace): void {
   if (eventType !== undefined) throw new TypeError('it must be used on the consumer: a key has events of all types')
-  if (batchTypes.length > 0)
-    throw new TypeError(`a batch route keeps no order within its call, got onBatch of ${batchTypes.join(', ')}`)
   if (allowLongHandlers)
     throw new TypeError(
       'allowLongHandlers must be false: a handler that outlasts its claim runs beside the next of its key',

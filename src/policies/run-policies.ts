@@ -157,6 +157,7 @@ export class RunPolicies implements PoliciesOfRun {
   /** Policies hear of what others decided, and may decide about what hangs on it, and so on. */
   #hearOf(decisions: Map<Job, CheckedPolicyDecision>, jobs: readonly Job[]): void {
     if (!this.follows) return
+    this.#order?.hears(decisions)
     for (const [job] of decisions)
       for (const [id, decision] of this.ended(job, false)) {
         const other = jobs.find((one) => one.id === id)
@@ -175,6 +176,10 @@ export class RunPolicies implements PoliciesOfRun {
   started(job: DecidableJob): void {
     this.#gate?.started(job)
     for (const { name, hooks } of this.#of(job)) this.#safely(name, undefined, () => hooks.started?.(job))
+  }
+
+  called(jobs: readonly DecidableJob[]): void {
+    this.#order?.called(jobs)
   }
 
   ended(job: DecidableJob, isDone: boolean): ReadonlyMap<string, CheckedPolicyDecision> {
@@ -196,6 +201,8 @@ export class RunPolicies implements PoliciesOfRun {
   }
 
   success(job: DecidableJob): Outcome {
+    const early = this.#order?.succeeded(job)
+    if (early) return policyDecisionOutcome(early, job, this.#time.clock.now())
     const told = this.#of(job).map(({ hooks }) => assertNotPromise(hooks.joins?.(job)) ?? [])
     const commands = checkJoinedCommands(
       this.#keys,
@@ -214,6 +221,11 @@ export class RunPolicies implements PoliciesOfRun {
   }
 
   judge(job: DecidableJob, verdict: Outcome, error: unknown, call: FailedCall): void {
+    const behind = this.#order?.failed(job)
+    if (behind) {
+      job.outcome = policyDecisionOutcome(behind, job, this.#time.clock.now())
+      return
+    }
     const isLast = verdict.kind === 'dead-letter' && verdict.letter.reason === 'max-deliveries'
     const decision = this.#gate?.failed(job, { error, call, isLast })
     if (decision === 'later') Object.assign(job, { verdict, failedCall: call })

@@ -254,7 +254,9 @@ export class CallPool implements PlaceTaker {
     }
     for (const jobs of this.#gatherings.takeLate(now)) this.#release(jobs)
     const batch = this.#gatherings.takeDue(now, this.mayLinger)
-    return batch && new RunningCall(batch, now, true)
+    if (!batch) return undefined
+    batch[0]?.run.policies?.called(batch)
+    return new RunningCall(batch, now, true)
   }
 
   #release(jobs: readonly Job[]): void {

@@ -38,6 +38,8 @@ export class Job implements EntryInHand, PolicyJob {
   /** What its handler failed with. */
   error: unknown = undefined
   overran = false
+  /** The others of its call come in the order of their keys. Set by who keeps it. */
+  declare isInOrder?: boolean
   /** No time was left to start it. */
   hadNoTurn = false
 

@@ -42,5 +42,7 @@ export function limitSettings(
       throw wrongUseError(`${action} for group ${quotedValue(group)}`, rule, RangeError)
     }
   }
-  return { ...settings, maxPending, maxParked, maxPollers: limitMaxPollers(settings.maxPollers, policies) }
+  // a consumer's own is within them: more is what a deployment asks for
+  const maxPollers = limitMaxPollers(action, settings.maxPollers, settings.maxPollers, policies)
+  return { ...settings, maxPending, maxParked, maxPollers }
 }

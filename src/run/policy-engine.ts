@@ -1,3 +1,4 @@
+import type { Entry } from '../core/entry.ts'
 import type { Outcome } from '../core/outcome.ts'
 import type { Consumer } from '../define/consumer.ts'
 import type { PolicyCommand, PolicyMachinery, PolicyReply } from '../define/policy.ts'
@@ -15,8 +16,12 @@ export interface PolicyEngine extends PolicyMachinery {
   atWork(parts: RunParts, time: RunTime, fail: (error: Error) => void): PoliciesOfRun
   /** The group of a consumer, as its policies need it. */
   open(redis: Connection, consumer: Consumer, remainingMs: () => number): Group
+  /** @throws {TypeError} No consumer of a poller may have a second one, so that it would never be called. */
+  assertScales(action: string, consumers: readonly Consumer[]): void
   /** What a policy makes of the group of its consumer. Left out: nothing. */
   readonly groupOf?: (group: Group, consumer: Consumer) => Group
+  /** The lane of an entry, for operators. Left out: the policy keeps no order. */
+  readonly laneOf?: (consumer: Consumer, entry: Entry) => string
 }
 
 /** The engine of a consumer's first policy, which serves all of them; `undefined` where none does more than wrap. */
@@ -41,6 +46,13 @@ export interface PolicyRunInside {
 export interface OrderOfRun {
   /** Takes note of what was read, decoded, before anybody decides about it. */
   register(jobs: readonly DecidableJob[]): void
+  /** What policies have decided about jobs, before that is their outcome. */
+  hears(decisions: ReadonlyMap<DecidableJob, CheckedPolicyDecision>): void
+  /** Jobs of a batch route leave for their call together. */
+  called(jobs: readonly DecidableJob[]): void
+  /** What becomes of a job whose handler succeeded, or failed; `undefined`: what that means without order. */
+  succeeded(job: DecidableJob): CheckedPolicyDecision | undefined
+  failed(job: DecidableJob): CheckedPolicyDecision | undefined
   /** The conditions of other policies; one more holds when what follows in a lane may be due. */
   conditionsWith(others: PolledConditions | undefined): PolledConditions
 }
@@ -122,6 +134,8 @@ export interface PoliciesOfRun {
   /** Whether a job has to wait. What a failing hook cannot say waits for the end of the run, which is near. */
   isHeld(job: DecidableJob): boolean
   started(job: DecidableJob): void
+  /** Jobs of a batch route leave for their call together. */
+  called(jobs: readonly DecidableJob[]): void
   /** @returns What becomes of others that were held back, by their ids. */
   ended(job: DecidableJob, isDone: boolean): ReadonlyMap<string, CheckedPolicyDecision>
   /** @param now Milliseconds since 1970. */

@@ -10,6 +10,7 @@ import { feedNewEntries } from './feed/feed-new-entries.ts'
 import { listen } from './feed/listen.ts'
 import { readHopCount } from './hop.ts'
 import { runConsumers } from './invocation.ts'
+import { findPolicyEngine } from './policy-engine.ts'
 import type { ScaleOut } from './scale-out.ts'
 import { assertScaleOut, FurtherPollers } from './scale-out.ts'
 import type { ScheduledHandler } from './scheduled.ts'
@@ -58,7 +59,11 @@ export function createPoller(
   const targets = applyDeployedSettings(own, process.env, options.redis)
   const { scaleOut, wake: claimerWake } = options
   if (claimerWake !== undefined) assertClaimerWake(action, claimerWake)
-  if (scaleOut !== undefined) assertScaleOut(action, scaleOut)
+  if (scaleOut !== undefined) {
+    assertScaleOut(action, scaleOut)
+    // whether all have such a policy, any of them knows
+    findPolicyEngine(targets[0] as Consumer)?.assertScales(action, targets)
+  }
   return createScheduledHandler('poll', (event, context) => {
     const hop = readHopCount(event)
     const further = scaleOut && new FurtherPollers(scaleOut, hop ?? 0, context, options.clock ?? systemClock)

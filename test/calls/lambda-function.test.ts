@@ -4,6 +4,8 @@ import { InvokeCommand, LambdaClient, LambdaServiceException } from '@aws-sdk/cl
 import { mockClient } from 'aws-sdk-client-mock'
 import { afterAll, afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
 import { lambdaFunction } from '../../src/calls/lambda-function.ts'
+import { consumerKeys } from '../../src/core/keys.ts'
+import { keepBatch } from '../../src/define/batch-in-hand.ts'
 import { aBatch, aBatchContext, aBatchEvent, failuresOf } from '../support/batch.ts'
 
 const lambda = mockClient(LambdaClient)
@@ -239,7 +241,10 @@ describe('the request of lambdaFunction()', () => {
     expect([await notify([], aBatchContext()), requests()]).toEqual([{ batchItemFailures: [] }, []])
   })
 
-  test('is several requests above 6 MB of JSON, side by side, each with its own answer', async () => {
+  test.each([
+    ['side by side', false, 3],
+    ['one after the other where order is kept', true, 1],
+  ])('is several requests above 6 MB of JSON, %s, each with its own answer', async (_how, isInOrder, atOnce) => {
     let running = 0
     let most = 0
     lambda.on(InvokeCommand).callsFake(async (input: InvokeCommand['input']) => {
@@ -254,9 +259,11 @@ describe('the request of lambdaFunction()', () => {
     })
     // a million quotation marks are two million characters of JSON, and three million within a body
     const events = [1, 2, 3].map((n) => aBatchEvent(n, { payload: '"'.repeat(1_000_000) }))
-    const answer = await notify(events, aBatchContext())
+    const context = aBatchContext()
+    keepBatch(context, { keys: consumerKeys('orders', 'shipping'), events, isInOrder })
+    const answer = await notify(events, context)
 
-    expect([requests().map(({ records }) => records.length), most]).toEqual([[1, 1, 1], 3])
+    expect([requests().map(({ records }) => records.length), most]).toEqual([[1, 1, 1], atOnce])
     expect(failuresOf(answer)).toMatchObject([1, 2, 3].map((n) => [n, { code: 'ERR_BATCH_ITEM_FAILED' }]))
   })
 

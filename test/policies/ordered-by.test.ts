@@ -1,19 +1,8 @@
 import type { ConsumerOptions, OrderingKey } from 'millrace'
-import {
-  createPublisher,
-  defineConsumer,
-  defineEvent,
-  idempotent,
-  on,
-  onBatch,
-  orderedBy,
-  poll,
-  prioritized,
-} from 'millrace'
+import { createPublisher, defineConsumer, defineEvent, on, orderedBy, poll } from 'millrace'
 import { connectMemory } from 'millrace/testing'
-import { expect, it, vi } from 'vitest'
+import { expect, it } from 'vitest'
 import * as z from 'zod/mini'
-import { applyDeployedSettings } from '../../dist/run/event-source.js'
 
 const Paid = defineEvent('Paid', { payload: z.unknown() })
 const order = orderedBy(({ aggregateId }) => aggregateId)
@@ -21,65 +10,13 @@ const order = orderedBy(({ aggregateId }) => aggregateId)
 const define = (options: Partial<ConsumerOptions>) => () =>
   defineConsumer({ stream: 'orders', group: 'billing', routes: [on(Paid, () => {})], use: [order], ...options })
 
-it.each<[what: string, options: Partial<ConsumerOptions>, why: RegExp]>([
-  ['several pollers', { maxPollers: 2 }, /maxPollers must be 1: a stream in order has one poller at a time, got 2/],
-  ['allowLongHandlers', { allowLongHandlers: true }, /allowLongHandlers must be false/],
-  [
-    'a batch route',
-    { routes: [onBatch(Paid, () => {})] },
-    /a batch route keeps no order within its call, got onBatch of Paid/,
-  ],
-  ['idempotent()', { use: [order, idempotent({ ttlMs: 1_000 })] }, /"orderedBy" cannot be combined with "idempotent"/],
-  ['itself', { use: [order, orderedBy(() => 'a')] }, /use must have each policy once, got "orderedBy" twice/],
-  ['a route', { use: [], routes: [on(Paid, () => {}, { use: [order] })] }, /"orderedBy" must be used on the consumer/],
-])('orderedBy() cannot be combined with %s', (_what, options, why) => {
-  expect(define(options)).toThrow(why)
-})
-
-it('orderedBy() cannot be combined with a set of streams', () => {
-  const stream = prioritized('jobs', ['high', 'low'])
-  expect(() => defineConsumer({ stream, group: 'billing', routes: [on(Paid, () => {})], use: [order] })).toThrow(
-    'orderedBy is for a consumer of one stream',
-  )
-})
-
-it('a consumer with orderedBy() has one poller', () => {
-  expect(define({})().settings.maxPollers).toBe(1)
-})
-
-it.each(['drain', 'listen'] as const)(
-  'a run of a consumer with orderedBy() and mode %s may listen, or linger',
-  async (mode) => {
-    const redis = connectMemory()
-    const calls: unknown[] = []
-    const routes = [on(Paid, (event) => void calls.push(event))]
-    const consumer = define({ mode, routes, handlerTimeoutMs: 100, reserveMs: 100, minIdleMs: 5_100 })()
-    const stop = new AbortController()
-    const listening = poll(consumer, { redis, mode: 'listen', signal: stop.signal })
-    await createPublisher({ stream: 'orders', redis }).publish(Paid, 1, { aggregateId: 'a' })
-    await vi.waitUntil(() => calls.length === 1)
-    stop.abort()
-
-    expect((await listening).acked).toBe(1)
-    expect((await poll(consumer, { redis, mode: 'drain', lingerMs: 50 })).noFreeSlot).toBe(false)
-  },
-)
-
-it('a deployment that asks for more pollers of a consumer with orderedBy() has one', () => {
-  const env = {
-    MILLRACE_EVENT_SOURCE: JSON.stringify([{ stream: 'orders', group: 'billing', maxPollers: 4, mode: 'listen' }]),
-  }
-  const [{ settings } = {}] = applyDeployedSettings([define({})() as never], env)
-
-  expect([settings?.maxPollers, settings?.mode]).toEqual([1, 'listen'])
-})
-
 it.each([undefined, 'key', async () => 'a', function* () {}])('orderedBy() takes no %s as key', (keyOf) => {
   expect(() => orderedBy(keyOf as never)).toThrow('it must be given a function of the event that answers at once')
 })
 
 it.each([
   [{ afterDeadLetter: 'wait' }, 'afterDeadLetter must be one of "continue", got "wait"'],
+  [{ afterBatchItemFailure: 'all' }, 'afterBatchItemFailure must be one of "key", "checkpoint", got "all"'],
   [{ afterDeadletter: 'continue' }, 'unknown option "afterDeadletter"'],
 ])('orderedBy() refuses %j', (options, message) => {
   expect(() => orderedBy(() => 'a', options as never)).toThrow(message)

@@ -308,25 +308,6 @@ describe('an ordered poller that listens, beside others', () => {
     expect(performance.now() - startedAt).toBeGreaterThan(850)
     expect((await poller({}, lambdaContext(20_000))).durationMs).toBeLessThan(500)
   })
-
-  it('calls one poller once its time is over, and none beside it', async () => {
-    const { redis } = await startScenario()
-    const steps = new Steps(() => delay(20))
-    const calls: Promise<unknown>[] = []
-    const scaleOut = {
-      entriesPerPoller: 1,
-      call: async (hop: number) => void calls.push(poller({ millrace: { hop } }, lambdaContext(4_000))),
-    }
-    const poller = createPoller(stepping(steps, { mode: 'drain', batchSize: 5, reserveMs: 1_500 }), { redis, scaleOut })
-    await publishing(redis)(...Array.from({ length: 120 }, (_, n) => `a${n + 1}`))
-
-    const report = await poller({}, lambdaContext(4_000))
-    expect(calls).toHaveLength(1)
-    expect(report).toMatchObject({ continued: true })
-    while (steps.done('a') < 120) await Promise.all(calls)
-
-    expect([steps.outOfOrder, calls.length]).toEqual([[], calls.length])
-  })
 })
 
 test('an idle ordered poller that listens asks at most once a second over REST', async () => {

@@ -1,3 +1,4 @@
+import { PARKED_CONSUMER } from '../../core/keys.ts'
 import type { JoinedCommand, ScriptQuestion } from '../../core/outcome.ts'
 import { isPlainAck, OUTCOME_KINDS } from '../../core/outcome.ts'
 import type { PlainReply } from '../../core/plain-reply.ts'
@@ -14,7 +15,7 @@ import type {
   SlotKind,
 } from '../group.ts'
 import type { LaneAsked, LaneQuestion, OrderedGroup, OrderListener } from '../ordering.ts'
-import { heldWithoutOrderError } from '../ordering.ts'
+import { heldWithoutOrderError, waitsInOrder } from '../ordering.ts'
 import { lanesThereScript, POLLER_NAMES } from '../redis/order/read-in-order.ts'
 import type { AwaitableSlots } from '../slot-wait.ts'
 import { SlotWait } from '../slot-wait.ts'
@@ -136,11 +137,15 @@ export class MemoryOrderedGroup extends MemoryGroup implements OrderedGroup, Awa
 
   #settle(slot: Slot, settlements: readonly Settlement[]): SettleResult {
     if (settlements.some(({ outcome }) => !isPlainAck(outcome))) this.mayHaveLanes = true
+    const group = this.#base.find()
+    const setAside = settlements.filter((one) => waitsInOrder(one.outcome) && group?.isHeldBy(slot.consumerName, one))
     const settled = settleInMemory(this.#base, slot, settlements)
+    this.listener?.waiting(setAside.filter(({ id }) => group?.pending.get(id)?.owner === PARKED_CONSUMER).length)
     const notDone = new Set([
       ...(settled.notAcked ?? []),
       ...(settled.failed ?? []).map(({ settlement }) => settlement),
     ])
+    if (notDone.size > 0) this.mayHaveLanes = true
     for (const one of settlements)
       if (OUTCOME_KINDS[one.outcome.kind].op === 'join') this.listener?.stored(one.id, !notDone.has(one))
     return settled

@@ -1,10 +1,14 @@
 import { compareEntryIds } from '../../core/entry.ts'
+import type { Outcome } from '../../core/outcome.ts'
 import type { Decision, PolicyJob, PolicyQuestion, PolicyReply, RunPolicy } from '../../define/policy.ts'
 import type { LaneAsked, OrderedGroup, OrderListener } from '../../group/ordering.ts'
 import { ORDER_POLICY } from '../../group/ordering.ts'
-import type { DecidableJob } from '../../run/checked-policy-decision.ts'
+import type { CheckedPolicyDecision, DecidableJob } from '../../run/checked-policy-decision.ts'
 import type { Job } from '../../run/job.ts'
 import type { OrderOfRun, PolicyRunInside, PolledConditions } from '../../run/policy-engine.ts'
+import type { AfterBatchItemFailure } from './batch-failures.ts'
+import { BatchFailures } from './batch-failures.ts'
+import { GatheredJobs } from './gathered-jobs.ts'
 import type { OrderingKey } from './lane-names.ts'
 import { laneOfEntry, laneOfKey, orderingKeyOf } from './lane-names.ts'
 
@@ -15,6 +19,10 @@ interface KeyInHand {
   readonly jobs: Job[]
   /** Ids of those that stay undone, until it is known that this is stored: all that comes after waits behind them. */
   readonly undone: Set<string>
+  /** Its first job, whose outcome is being stored. */
+  storing: Job | undefined
+  /** How many of the jobs, from the first, wait for one call of a batch route: the next may join them. */
+  gathered: number
 }
 
 /**
@@ -34,17 +42,23 @@ export class RunOrder implements RunPolicy, OrderListener, OrderOfRun {
   /** Of jobs that stay undone. */
   readonly #keyOfUndone = new WeakMap<object, KeyInHand>()
   readonly #isPoll: boolean
+  readonly #gathered = new GatheredJobs()
+  /** What was decided about jobs that have no outcome yet. */
+  #decided: ReadonlyMap<PolicyJob, CheckedPolicyDecision> = new Map()
+  readonly #failures: BatchFailures
   /** What follows in a lane may be due by now. */
   isDue = false
   /** What was asked about last. */
   #asked: readonly LaneAsked[] = []
 
-  constructor(inside: PolicyRunInside, group: OrderedGroup, keyOf: OrderingKey) {
+  constructor(inside: PolicyRunInside, group: OrderedGroup, keyOf: OrderingKey, after: AfterBatchItemFailure) {
+    this.#failures = new BatchFailures(after, (job) => this.#keyOfJob.get(job)?.lane)
     this.#inside = inside
     this.#group = group
     this.#keyOf = keyOf
     group.listener = this
     this.#isPoll = inside.parts.action === 'poll'
+    this.waiting(0)
   }
 
   questions(jobs: readonly PolicyJob[]): readonly PolicyQuestion[] {
@@ -96,23 +110,71 @@ export class RunOrder implements RunPolicy, OrderListener, OrderOfRun {
 
   holds(job: PolicyJob): boolean {
     const key = this.#keyOfJob.get(job)
-    return key !== undefined && key.jobs[0] !== job
+    const [first] = key?.jobs ?? []
+    if (!key || !first || first === job) return false
+    if (isStoredFirst(first.outcome?.kind)) this.#store(key, first)
+    const before = key.jobs[key.gathered - 1]
+    return !before || key.jobs[key.gathered] !== job || !this.#gathered.mayJoin(job as Job, before)
+  }
+
+  /** What waits for that starts once it is stored. */
+  #store(key: KeyInHand, first: Job): void {
+    if (key.storing === first) return
+    key.storing = first
+    // not while the pool asks: what is decided then has to find what waits
+    queueMicrotask(() => first.run.settler.settleMeanwhile())
+  }
+
+  started(job: PolicyJob): void {
+    const key = this.#keyOfJob.get(job)
+    if (this.#gathered.add(job as Job) && key) key.gathered++
+  }
+
+  called(jobs: readonly DecidableJob[]): void {
+    this.#failures.called(jobs)
+    for (const job of jobs as readonly Job[]) {
+      job.isInOrder = true
+      this.#ungather(job)
+    }
+  }
+
+  succeeded(job: DecidableJob): CheckedPolicyDecision | undefined {
+    return this.#failures.follows(job) ? CALLED_EARLY : undefined
+  }
+
+  failed(job: DecidableJob): CheckedPolicyDecision | undefined {
+    return this.#failures.failed(job) ? CALLED_EARLY : undefined
+  }
+
+  #ungather(job: PolicyJob): void {
+    const key = this.#keyOfJob.get(job)
+    if (this.#gathered.remove(job as Job) && key) key.gathered--
   }
 
   ended(job: PolicyJob): ReadonlyMap<string, Decision> | undefined {
     const key = this.#keyOfJob.get(job)
     const { outcome, isTaken } = job as Job
+    const kind = outcome?.kind ?? kindOf(this.#decided.get(job))
+    this.#ungather(job)
     // the next of its lane is due once this is settled
-    if (isTaken && outcome && outcome.kind !== 'retry') this.isDue = true
+    if (isTaken && kind !== undefined && kind !== 'retry') this.isDue = true
     if (!key) return undefined
-    // whether it is done is known once it is stored with its effects
-    if (outcome?.kind === 'ack-with') return undefined
+    // whether it is done is known once it is stored
+    if (isStoredFirst(kind)) return undefined
     this.#leave(job, key)
-    if (outcome && isDone(outcome.kind)) {
+    if (kind !== undefined && isDone(kind)) {
       this.#forget(key)
       return undefined
     }
     return this.#undone(job, key)
+  }
+
+  waiting(entries: number): void {
+    this.#inside.parts.report.limited('waiting', entries)
+  }
+
+  hears(decisions: ReadonlyMap<PolicyJob, CheckedPolicyDecision>): void {
+    this.#decided = decisions
   }
 
   taking(): void {
@@ -139,7 +201,7 @@ export class RunOrder implements RunPolicy, OrderListener, OrderOfRun {
 
   stored(entryId: string, isStored: boolean): void {
     for (const [job, key] of this.#keyOfJob) {
-      if (job.entryId !== entryId || (job as Job).outcome?.kind !== 'ack-with') continue
+      if (job.entryId !== entryId || !isStoredFirst((job as Job).outcome?.kind)) continue
       this.#leave(job, key)
       if (isStored) this.#forget(key)
       else
@@ -181,7 +243,7 @@ export class RunOrder implements RunPolicy, OrderListener, OrderOfRun {
       this.#seen.add(job)
       const lane = this.#laneOf(job)
       if (lane === undefined) continue
-      const key = this.#keys.get(lane) ?? { lane, jobs: [], undone: new Set<string>() }
+      const key = this.#keys.get(lane) ?? { lane, jobs: [], undone: new Set<string>(), storing: undefined, gathered: 0 }
       this.#keys.set(lane, key)
       if (job.outcome && isDone(job.outcome.kind)) this.#forget(key)
       else if (job.outcome) {
@@ -218,7 +280,20 @@ function isBefore(one: Job, other: Job): boolean {
   return one !== other && compareEntryIds(one.id, other.id) < 0
 }
 
+/** The same for what a call of several events was given too early. */
+const CALLED_EARLY: CheckedPolicyDecision = { ...WAIT_IN_LANE, policy: ORDER_POLICY }
+
+/** Outcomes of which the server has the last word: an effect that it refuses, a duplicate that is none. */
+function isStoredFirst(kind: Outcome['kind'] | undefined): boolean {
+  return kind === 'ack-with' || kind === 'duplicate'
+}
+
+/** What a decision comes to. */
+function kindOf(decision: CheckedPolicyDecision | undefined): Outcome['kind'] | undefined {
+  return decision?.action === 'deadLetter' ? 'dead-letter' : decision?.action
+}
+
 /** Outcomes after which the next of the key may start. */
-function isDone(kind: string): boolean {
+function isDone(kind: Outcome['kind']): boolean {
   return kind === 'ack' || kind === 'ignore' || kind === 'dead-letter'
 }

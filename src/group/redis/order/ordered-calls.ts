@@ -6,15 +6,17 @@ import { CLAIMER_SLOT_COUNT, slotConsumerNames } from '../../consumer-names.ts'
 import type { Settlement, SettleResult, Slot } from '../../group.ts'
 import { isDeadLetterSettlement } from '../../group.ts'
 import type { LaneKeys, OrderedGroup, Ordering } from '../../ordering.ts'
-import { laneKeys } from '../../ordering.ts'
+import { laneKeys, waitsInOrder } from '../../ordering.ts'
 import { Tally } from '../../tally.ts'
 import { toPlainReply } from '../commands/reply.ts'
 import type { SettledWithReplies } from '../redis-group-calls.ts'
 import { RedisGroupCalls, withAnswers } from '../redis-group-calls.ts'
 import { CREATE_GROUP_SCRIPT_ANSWERS } from '../scripts/create-group.ts'
+import type { LuaScript } from '../scripts/script.ts'
 import { MAX_ENTRIES_PER_SCRIPT_CALL } from '../scripts/script.ts'
+import { SETTLE_SCRIPT_ANSWERS } from '../scripts/settle.ts'
 import type { RedisCall, ScriptCall } from '../sender.ts'
-import { isReplyError, isUnanswered } from '../sender.ts'
+import { isReplyError, isScript, isUnanswered } from '../sender.ts'
 import { countChunk, inOrder, joinsOf, settleScript } from '../settling.ts'
 import type { CommandArgument, ReplyOrConnectionError } from '../transport.ts'
 import { createGroupInOrderScript } from './claim-in-order.ts'
@@ -29,6 +31,8 @@ export class OrderedCalls extends RedisGroupCalls {
   order: Pick<OrderedGroup, 'mayHaveLanes' | 'listener'> = { mayHaveLanes: true, listener: undefined }
   /** Who listens settles and reads side by side. */
   readonly #turns = new Turns()
+
+  readonly #sentTexts = new Set<LuaScript>()
 
   constructor({ address, sender, lived }: RedisGroupCalls, ordering: Ordering) {
     super(address, sender, lived)
@@ -64,9 +68,11 @@ export class OrderedCalls extends RedisGroupCalls {
     if (settlements.some(({ outcome }) => !isPlainAck(outcome))) this.order.mayHaveLanes = true
     const settling = this.#settling(slot, settlements)
     const answers = await this.sender.ask([...settling.calls, ...riders, ...calls])
+    await this.#joinAgain(settling, answers)
     if (answers.some(isUnanswered)) this.order.listener?.unanswered()
     const settled = settling.result(answers)
     this.#tellStored(settling.joined, settled)
+    this.order.listener?.waiting(settling.waiting(answers))
     const from = settling.calls.length
     const at = from + riders.length
     return {
@@ -74,6 +80,24 @@ export class OrderedCalls extends RedisGroupCalls {
       replies: answers.slice(at),
       ...(riders.length > 0 && { answers: answers.slice(from, at).map(toPlainReply) }),
     }
+  }
+
+  /** A server that has forgotten a script leaves out what joins, and hears of what was left before it is: both are sent again, in order. */
+  async #joinAgain({ joins, lefts }: JoinsInOrder, answers: ReplyOrConnectionError[]): Promise<void> {
+    const refused = joins.flatMap((call, at) =>
+      isScript(call) && isReplyError(answers[at], 'NOSCRIPT') ? [{ call, at }] : [],
+    )
+    if (refused.length === 0) return
+    const again = await this.sender.ask([...refused.map(({ call }) => this.sender.withText(call)), ...lefts])
+    for (const [n, { at }] of refused.entries()) answers[at] = again[n] as ReplyOrConnectionError
+  }
+
+  /** With its text the first time: what goes with it in one write comes after it in any case. */
+  #joining(call: RedisCall): RedisCall {
+    if (!isScript(call)) return call
+    if (this.#sentTexts.has(call.script)) return this.sender.withDigest(call)
+    this.#sentTexts.add(call.script)
+    return this.sender.withText(call)
   }
 
   /** What settles, and how to read the answers. */
@@ -89,7 +113,16 @@ export class OrderedCalls extends RedisGroupCalls {
     const first = joins.length + lefts.length
     return {
       joined,
-      calls: [...joins.map(({ call }) => call), ...lefts, ...chunks.map((chunk) => this.#settle(slot, chunk))],
+      /** How many were set aside behind others. */
+      waiting: (answers: readonly ReplyOrConnectionError[]) =>
+        chunks.reduce((sum, chunk, n) => sum + waitingOf(chunk, answers[first + n]), 0),
+      joins: joins.map(({ call }) => call),
+      lefts,
+      calls: [
+        ...joins.map(({ call }) => this.#joining(call)),
+        ...lefts,
+        ...chunks.map((chunk) => this.#settle(slot, chunk)),
+      ],
       result(answers: readonly ReplyOrConnectionError[]): SettleResult {
         const tally = new Tally()
         for (const [n, { chunk }] of joins.entries()) countChunk(tally, chunk, answers[n])
@@ -105,6 +138,7 @@ export class OrderedCalls extends RedisGroupCalls {
       ...failed.map(({ settlement }) => settlement),
       ...(unanswered?.settlements ?? []),
     ])
+    if (notDone.size > 0) this.order.mayHaveLanes = true
     for (const one of joined) this.order.listener?.stored(one.id, !notDone.has(one))
   }
 
@@ -170,7 +204,7 @@ export class OrderedCalls extends RedisGroupCalls {
     )
   }
 
-  /** Of entries that other calls may have taken off: their lanes go on. */
+  /** Of entries that other calls may have taken off, whose lanes go on; or set aside, which become members. */
   #left(slot: Slot, chunk: readonly Settlement[]): ScriptCall {
     const { keys, stream } = this.address
     const touched = [stream, this.lease(slot), keys.due, keys.waiting]
@@ -178,7 +212,7 @@ export class OrderedCalls extends RedisGroupCalls {
       ...this.fence(slot),
       '',
       ...chunk.flatMap(({ id, deliveryCount }) => ['left', id, deliveryCount, 0]),
-      0,
+      ...this.#laneArguments(chunk),
     ]
     return this.inOrder({ script: settleInOrderScript, keys: touched, args }, settleInOrderScript)
   }
@@ -187,10 +221,23 @@ export class OrderedCalls extends RedisGroupCalls {
   #laneArguments(chunk: readonly Settlement[]): CommandArgument[] {
     const known = chunk.flatMap((one): CommandArgument[] => {
       const entry = (one as { readonly delivery?: Entry }).delivery
-      return entry && !one.isTaken && !isPlainAck(one.outcome) ? [one.id, this.ordering.laneOf(entry)] : []
+      const mayStay = !isPlainAck(one.outcome) || OUTCOME_KINDS[one.outcome.kind].op === 'join'
+      return entry && !one.isTaken && mayStay ? [one.id, this.ordering.laneOf(entry)] : []
     })
     return [...known, known.length / 2]
   }
+}
+
+function waitingOf(chunk: readonly Settlement[], reply: ReplyOrConnectionError | undefined): number {
+  if (!Array.isArray(reply)) return 0
+  const [, ...statuses] = reply
+  return chunk.filter(({ outcome }, n) => statuses[n] === SETTLE_SCRIPT_ANSWERS.done && waitsInOrder(outcome)).length
+}
+
+/** What acknowledges with what joins it, and what notifies lanes of it. */
+interface JoinsInOrder {
+  readonly joins: readonly RedisCall[]
+  readonly lefts: readonly ScriptCall[]
 }
 
 /** What arguments of a settlement begin with: group, consumer, token, dead letters kept. */

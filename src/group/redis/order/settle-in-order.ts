@@ -1,3 +1,4 @@
+import { PARKED_CONSUMER } from '../../../core/keys.ts'
 import { ORDER_POLICY } from '../../ordering.ts'
 import { SETTLE_SCRIPT_ANSWERS, settleEntriesScript } from '../scripts/settle.ts'
 import { editedScript } from './edited.ts'
@@ -8,7 +9,7 @@ import { LUA_LANE_KEYS, LUA_LANES } from './lanes.ts'
  * are behind the fence, too.
  *
  * KEYS, after those: state, lanes, the hash of their members. ARGV, after those: for each entry whose lane its run knows the id and the lane, then how many. For each entry there may
- * also be 'ack', id, count, 0; or 'left', id, count, 0 of one that another call may have taken off.
+ * also be 'ack', id, count, 0; or 'left', id, count, 0 of one that another call may have taken off, or set aside.
  */
 export const settleInOrderScript = editedScript(settleEntriesScript, [
   [
@@ -51,7 +52,9 @@ local acked = {'XACK', stream, group}`,
   [
     '  if not ours then out[n] =',
     `  if op == 'left' then
-    if not pendingEntry(id) then leave(id) end
+    local p = pendingEntry(id)
+    if not p then leave(id)
+    elseif p[2] == '${PARKED_CONSUMER}' and laneFor[id] and not laneOfEntry(id) then place(id, saturated(p[4]), laneFor[id], false) end
     out[n] = ${SETTLE_SCRIPT_ANSWERS.done}
   elseif not ours then out[n] =`,
   ],
