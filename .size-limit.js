@@ -32,7 +32,7 @@ const FEATURES = {
   'circuitBreaker()': ["export { circuitBreaker } from 'millrace'", '56.7 KB'],
   'rateLimit()': ["export { rateLimit } from 'millrace'", '57.6 KB'],
   'concurrencyLimit()': ["export { concurrencyLimit } from 'millrace'", '57.6 KB'],
-  'orderedBy()': ["export { orderedBy } from 'millrace'", '68.8 KB'],
+  'orderedBy()': ["export { orderedBy } from 'millrace'", '70 KB'],
   'effects()': ["export { effects } from 'millrace'", '31 KB'],
   'filterPatterns()': ["export { filterPatterns } from 'millrace'", '5.4 KB'],
   'flatCodec()': ["export { flatCodec } from 'millrace'", '5.2 KB'],

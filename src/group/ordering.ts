@@ -3,7 +3,7 @@ import type { Entry } from '../core/entry.ts'
 import type { ConsumerKeys } from '../core/keys.ts'
 import type { Outcome } from '../core/outcome.ts'
 import { quotedValue } from '../errors.ts'
-import type { Group } from './group.ts'
+import type { Group, SettleResult, TakeDueRequest, TakeDueResult } from './group.ts'
 
 /** How a group keeps the order of its keys. */
 export interface Ordering {
@@ -11,6 +11,16 @@ export interface Ordering {
   laneOf(entry: Entry): string
   /** After a dead letter its key waits, until the letter is redriven, dropped or gone. */
   readonly waitsForLetters: boolean
+  /** Whether a poller that finds the slot taken waits for it, if there is anything to do by then. Left out where it does not. */
+  readonly waitsFor?: (taken: TakenSlot) => boolean
+}
+
+/** A slot that another poller holds, as somebody saw it who wanted it. */
+export interface TakenSlot {
+  /** Milliseconds until its lease ends. */
+  readonly heldMs: number
+  /** Milliseconds for which it was wanted. */
+  readonly wantedMs: number
 }
 
 /** Where the lanes of a group are kept. */
@@ -86,6 +96,8 @@ export interface OrderListener {
   waiting(entries: number): void
   /** That what is due is taken now, once what is done is settled. */
   taking(): void
+  /** That a request was not answered: it may be carried out late. */
+  unanswered(): void
 }
 
 /** Whether an entry is set aside since another of its key goes before it. */
@@ -104,6 +116,15 @@ export function heldWithoutOrderError(group: string): Error {
 export interface OrderableGroup {
   /** The same group, keeping order. Left out by groups on Redis: the policy brings along what keeps it there. */
   inOrder?(ordering: Ordering): Group
+}
+
+/** How soon is asked again what is due, by a run that has not read yet. */
+const NOT_BEGUN_MS = 50
+
+/** What a take brings before the first read of its run, which makes lanes of all that is pending. */
+export function takenBeforeRead(settled: SettleResult, { till = 0 }: TakeDueRequest): TakeDueResult {
+  const left = { conditions: [], dueInMs: NOT_BEGUN_MS }
+  return { ...settled, till, started: [], handed: [], lost: 0, left, isMore: false }
 }
 
 /** A group that keeps order. */

@@ -7,7 +7,7 @@ import type { ConsumerSettings } from '../define/consumer-settings.ts'
 import type { Policy, PolicyKeyRights, PolicyPlace, PolicyRun, RunPolicy } from '../define/policy.ts'
 import { RUN_INSIDE } from '../define/policy.ts'
 import type { Group } from '../group/group.ts'
-import type { OrderableGroup, OrderedGroup } from '../group/ordering.ts'
+import type { OrderableGroup, OrderedGroup, Ordering } from '../group/ordering.ts'
 import { laneKeys, ORDER_POLICY } from '../group/ordering.ts'
 import { OrderedRedisGroup } from '../group/redis/order/ordered-redis-group.ts'
 import type { RedisGroup } from '../group/redis/redis-group.ts'
@@ -18,6 +18,7 @@ import type { OrderingKey } from './order/lane-names.ts'
 import { laneOfEntry } from './order/lane-names.ts'
 import type { OrderRules } from './order/run-order.ts'
 import { RunOrder } from './order/run-order.ts'
+import { slotChallengeOf } from './order/slot-challenge.ts'
 
 /** How order is kept. */
 export interface OrderedByOptions {
@@ -99,16 +100,18 @@ function begin(run: PolicyRun, keyOf: OrderingKey, rules: OrderRules): RunPolicy
 }
 
 function orderedGroup(group: Group, consumer: Consumer, keyOf: OrderingKey, waitsForLetters: boolean): Group {
-  const laneOf = (entry: Entry) => laneOfEntry(consumer, keyOf, entry)
-  const ordering = { laneOf, waitsForLetters }
+  const waitsFor = slotChallengeOf(consumer)
+  const ordering: Ordering = {
+    laneOf: (entry) => laneOfEntry(consumer, keyOf, entry),
+    waitsForLetters,
+    ...(waitsFor && { waitsFor }),
+  }
   return (group as OrderableGroup).inOrder?.(ordering) ?? new OrderedRedisGroup(group as RedisGroup, ordering)
 }
 
 /** @throws {TypeError} What order cannot be combined with. */
-function assertFits({ mode, lingerMs, allowLongHandlers }: ConsumerSettings, { eventType }: PolicyPlace): void {
+function assertFits({ allowLongHandlers }: ConsumerSettings, { eventType }: PolicyPlace): void {
   if (eventType !== undefined) throw new TypeError('it must be used on the consumer: a key has events of all types')
-  if (mode === 'listen' || lingerMs > 0)
-    throw new TypeError("mode must be 'drain' or 'once', without lingerMs: what listens reads outside of the order")
   if (allowLongHandlers)
     throw new TypeError(
       'allowLongHandlers must be false: a handler that outlasts its claim runs beside the next of its key',

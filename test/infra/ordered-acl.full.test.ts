@@ -10,56 +10,63 @@ import { claimOnce } from '../support/claim-once.ts'
 
 const Stepped = defineEvent('Stepped', { payload: z.object({ id: z.string() }) })
 
-test('a consumer with orderedBy() does all its work under the users of accessOf()', async () => {
-  const server = await startRedisServer()
-  const admin = new Redis(server.url)
-  const calls: string[] = []
-  const consumer = defineConsumer({
-    stream: 'orders',
-    group: 'billing',
-    routes: [
-      on(Stepped, ({ payload: { id } }, { deliveryCount }) => {
-        calls.push(id)
-        if (id === 'a1' && deliveryCount < 3) throw new Error('no')
-      }),
-    ],
-    backoff: { firstMs: 0, factor: 1, maxMs: 0 },
-    use: [orderedBy(({ aggregateId }) => aggregateId)],
-  })
-  const access = accessOf(consumer)
-  for (const [name, rules] of Object.entries(access))
-    await admin.call('ACL', 'SETUSER', name, 'reset', '>only-in-tests', ...(rules.match(/\([^)]*\)|\S+/g) ?? []))
-  const connect = (user: string) => connectIoredis(`redis://${user}:only-in-tests@${server.host}:${server.port}`)
-  const [operator, poller, claimer] = [connectIoredis(server.url), connect('poller'), connect('claimer')]
-  onTestFinished(async () => {
-    await Promise.all([operator, poller, claimer].map((redis) => redis.close()))
-    admin.disconnect()
-    await server.stop()
-  })
-  const publisher = createPublisher({ stream: 'orders', redis: operator })
-  const publish = (...ids: string[]) =>
-    publisher.publishMany(ids.map((id) => [Stepped, { id }, { aggregateId: id[0] as string }] as const))
+test.each(['drain', 'listen'] as const)(
+  'a consumer with orderedBy() does all its work under the users of accessOf(), %s',
+  async (mode) => {
+    const server = await startRedisServer()
+    const admin = new Redis(server.url)
+    const calls: string[] = []
+    const remainingMs = mode === 'listen' ? 2_000 : 60_000
+    const consumer = defineConsumer({
+      stream: 'orders',
+      group: 'billing',
+      routes: [
+        on(Stepped, ({ payload: { id } }, { deliveryCount }) => {
+          calls.push(id)
+          if (id === 'a1' && deliveryCount < 3) throw new Error('no')
+        }),
+      ],
+      backoff: { firstMs: 0, factor: 1, maxMs: 0 },
+      mode,
+      handlerTimeoutMs: 500,
+      reserveMs: 100,
+      use: [orderedBy(({ aggregateId }) => aggregateId)],
+    })
+    const access = accessOf(consumer)
+    for (const [name, rules] of Object.entries(access))
+      await admin.call('ACL', 'SETUSER', name, 'reset', '>only-in-tests', ...(rules.match(/\([^)]*\)|\S+/g) ?? []))
+    const connect = (user: string) => connectIoredis(`redis://${user}:only-in-tests@${server.host}:${server.port}`)
+    const [operator, poller, claimer] = [connectIoredis(server.url), connect('poller'), connect('claimer')]
+    onTestFinished(async () => {
+      await Promise.all([operator, poller, claimer].map((redis) => redis.close()))
+      admin.disconnect()
+      await server.stop()
+    })
+    const publisher = createPublisher({ stream: 'orders', redis: operator })
+    const publish = (...ids: string[]) =>
+      publisher.publishMany(ids.map((id) => [Stepped, { id }, { aggregateId: id[0] as string }] as const))
 
-  await publish('a1', 'a2', 'a3', 'b1')
-  await poll(consumer, { redis: poller })
-  for (let round = 0; round < 3; round++) await claimOnce(consumer, { redis: claimer })
-  // what a poller left behind, and a group that is lost
-  await publish('a4', 'a5', 'c1')
-  await admin.xreadgroup('GROUP', 'billing', 'poller-0', 'COUNT', 2, 'STREAMS', 'orders', '>')
-  await poll(consumer, { redis: poller })
-  for (let round = 0; round < 3; round++) await claimOnce(consumer, { redis: claimer })
-  await admin.xgroup('DESTROY', 'orders', 'billing')
-  await publish('a6')
-  for (let round = 0; round < 4; round++) {
-    await poll(consumer, { redis: poller })
-    await claimOnce(consumer, { redis: claimer })
-  }
+    await publish('a1', 'a2', 'a3', 'b1')
+    await poll(consumer, { redis: poller, remainingMs })
+    for (let round = 0; round < 3; round++) await claimOnce(consumer, { redis: claimer })
+    // what a poller left behind, and a group that is lost
+    await publish('a4', 'a5', 'c1')
+    await admin.xreadgroup('GROUP', 'billing', 'poller-0', 'COUNT', 2, 'STREAMS', 'orders', '>')
+    await poll(consumer, { redis: poller, remainingMs })
+    for (let round = 0; round < 3; round++) await claimOnce(consumer, { redis: claimer })
+    await admin.xgroup('DESTROY', 'orders', 'billing')
+    await publish('a6')
+    for (let round = 0; round < 4; round++) {
+      await poll(consumer, { redis: poller, remainingMs })
+      await claimOnce(consumer, { redis: claimer })
+    }
 
-  const first = calls.filter((id, n) => id.startsWith('a') && calls.indexOf(id) === n)
-  expect(first).toEqual(['a1', 'a2', 'a3', 'a4', 'a5', 'a6'])
-  const pending = (await admin.xpending('orders', 'billing')) as unknown[]
-  expect(pending[0]).toBe(0)
-})
+    const first = calls.filter((id, n) => id.startsWith('a') && calls.indexOf(id) === n)
+    expect(first).toEqual(['a1', 'a2', 'a3', 'a4', 'a5', 'a6'])
+    const pending = (await admin.xpending('orders', 'billing')) as unknown[]
+    expect(pending[0]).toBe(0)
+  },
+)
 
 /** What `infra/redis-acl.txt` gives who is on call, and what letters of an ordering key take beside it. */
 const OPERATOR = `${operator} +hget +hset +hexists +xack +zscore +zrangebylex +zrevrangebylex +zremrangebylex`

@@ -23,11 +23,11 @@ import type { MemoryConsumerGroup, MemoryServer, StoredLanes } from './memory-se
 
 /** What both sides of a group that keeps order do with a server in memory. */
 export class MemoryOrderedBase extends MemoryGroupBase {
-  readonly #ordering: Ordering
+  readonly ordering: Ordering
 
   constructor(address: GroupAddress, server: MemoryServer, lived: Set<string>, ordering: Ordering) {
     super(address, server, lived)
-    this.#ordering = ordering
+    this.ordering = ordering
   }
 
   /** Who hears of it. */
@@ -235,7 +235,7 @@ export class MemoryOrderedBase extends MemoryGroupBase {
   }
 
   #laneOf(id: string): string {
-    return this.lanes.members.get(id)?.lane ?? this.#ordering.laneOf({ id, fields: this.stream.get(id)?.fields ?? [] })
+    return this.lanes.members.get(id)?.lane ?? this.ordering.laneOf({ id, fields: this.stream.get(id)?.fields ?? [] })
   }
 
   #leave(group: MemoryConsumerGroup, id: string): void {

@@ -3,6 +3,7 @@ import type { JoinedCommand, ScriptQuestion } from '../../core/outcome.ts'
 import { isPlainAck, OUTCOME_KINDS } from '../../core/outcome.ts'
 import type { PlainReply } from '../../core/plain-reply.ts'
 import type {
+  ClaimerOperations,
   EntryWaiter,
   HandBack,
   PollerRunEnd,
@@ -11,31 +12,56 @@ import type {
   Settlement,
   SettleResult,
   Slot,
+  SlotKind,
 } from '../group.ts'
 import type { LaneAsked, LaneQuestion, OrderedGroup, OrderListener } from '../ordering.ts'
 import { heldWithoutOrderError, waitsInOrder } from '../ordering.ts'
-import { lanesThereScript } from '../redis/order/read-in-order.ts'
+import { lanesThereScript, POLLER_NAMES } from '../redis/order/read-in-order.ts'
+import type { AwaitableSlots } from '../slot-wait.ts'
+import { SlotWait } from '../slot-wait.ts'
 import { MemoryGroup } from './memory-group.ts'
 import { isScriptQuestion } from './memory-holding.ts'
 import type { MemoryOrderedBase } from './memory-ordered-base.ts'
+import { MemoryOrderedClaims, MemoryOrderedEntryWaiter } from './memory-ordered-listening.ts'
 import type { MemoryConsumerGroup } from './memory-server.ts'
 import { settleInMemory } from './memory-settling.ts'
 
 /** A group in memory that keeps the order of its keys. */
-export class MemoryOrderedGroup extends MemoryGroup implements OrderedGroup {
+export class MemoryOrderedGroup extends MemoryGroup implements OrderedGroup, AwaitableSlots {
+  override readonly claims: ClaimerOperations
   mayHaveLanes = true
   listener: OrderListener | undefined
   readonly #base: MemoryOrderedBase
+  readonly #wait: SlotWait
   readonly #begun = new Set<string>()
 
   constructor(base: MemoryOrderedBase) {
     super(base)
     this.#base = base
+    this.claims = new MemoryOrderedClaims(base, ({ consumerName, token }) => {
+      return !consumerName.startsWith(POLLER_NAMES) || this.#begun.has(token)
+    })
+    this.#wait = new SlotWait(base.ordering)
     base.onTaking = () => this.listener?.taking()
   }
 
   override openWaiter(): EntryWaiter {
-    throw new TypeError('a consumer with orderedBy does not listen')
+    return new MemoryOrderedEntryWaiter(this.#base, this)
+  }
+
+  get looksAgain(): boolean {
+    return this.#wait.isWorthIt
+  }
+
+  override async takeSlot(kind: SlotKind, slots: number, leaseMs: number): Promise<Slot | undefined> {
+    const slot = await super.takeSlot(kind, slots, leaseMs)
+    const { server, now, address } = this.#base
+    const asked = async () => {
+      const { until = now } = server.leases.get(address.keys.slot(`${POLLER_NAMES}0`)) ?? {}
+      return { heldMs: until - now, measured: await this.measure() }
+    }
+    if (kind === 'poller') await this.#wait.looked(slot, leaseMs, asked)
+    return slot
   }
 
   override async settle(slot: Slot, settlements: readonly Settlement[], handBack?: HandBack): Promise<SettleResult> {

@@ -1,3 +1,4 @@
+import { compareEntryIds } from '../../core/entry.ts'
 import type { Outcome } from '../../core/outcome.ts'
 import type { Decision, PolicyJob, PolicyQuestion, PolicyReply, RunPolicy } from '../../define/policy.ts'
 import type { LaneAsked, OrderedGroup, OrderListener } from '../../group/ordering.ts'
@@ -46,6 +47,9 @@ export class RunOrder implements RunPolicy, OrderListener, OrderOfRun {
   readonly #keyOfJob = new Map<PolicyJob, KeyInHand>()
   readonly #errors = new Map<PolicyJob, Error>()
   readonly #seen = new WeakSet<Job>()
+  /** Of jobs that stay undone. */
+  readonly #keyOfUndone = new WeakMap<object, KeyInHand>()
+  readonly #isPoll: boolean
   readonly #gathered = new GatheredJobs()
   /** What was decided about jobs that have no outcome yet. */
   #decided: ReadonlyMap<PolicyJob, CheckedPolicyDecision> = new Map()
@@ -67,6 +71,7 @@ export class RunOrder implements RunPolicy, OrderListener, OrderOfRun {
     this.#group = group
     this.#keyOf = keyOf
     group.listener = this
+    this.#isPoll = inside.parts.action === 'poll'
     this.waiting(0)
   }
 
@@ -74,6 +79,12 @@ export class RunOrder implements RunPolicy, OrderListener, OrderOfRun {
     this.#asked = []
     if (!this.#group.mayHaveLanes) return []
     const keys = new Set(jobs.flatMap((job) => this.#keyOfJob.get(job) ?? []))
+    const most = keys.size + MORE_ASKED
+    // what others did meanwhile is heard of beside it
+    for (const key of keys.size > 0 ? this.#keys.values() : []) {
+      if (keys.size === most) break
+      if (key.undone.size > 0) keys.add(key)
+    }
     this.#asked = [...keys].map(({ lane, undone }) => ({ lane, undone: [...undone] }))
     if (this.#asked.length === 0) return []
     return [this.#group.laneQuestion(this.#inside.parts.slot.consumerName, this.#asked)]
@@ -98,9 +109,13 @@ export class RunOrder implements RunPolicy, OrderListener, OrderOfRun {
     const there = new Set<string>()
     if (!Array.isArray(reply)) return there
     for (const [n, { lane, undone }] of this.#asked.entries()) {
+      const key = this.#keys.get(lane)
       if (reply[n] === 1) there.add(lane)
-      // the outcomes of these are stored, and what follows them has no lane
-      else for (const id of undone) this.#keys.get(lane)?.undone.delete(id)
+      else if (key) {
+        // the outcomes of these are stored, and what follows them has no lane
+        for (const id of undone) key.undone.delete(id)
+        this.#forget(key)
+      }
     }
     const isWaiting = [...this.#keys.values()].some(({ undone }) => undone.size > 0)
     if (reply.at(-1) === 0 && !isWaiting) this.#group.mayHaveLanes = false
@@ -180,6 +195,16 @@ export class RunOrder implements RunPolicy, OrderListener, OrderOfRun {
     this.isDue = false
   }
 
+  /** A run that goes on could put something in order that is in order by then: it ends, and the next begins with what is stored. */
+  unanswered(): void {
+    if (this.#isPoll) this.#inside.time.interrupt()
+  }
+
+  /** What stays undone is settled once all that was read before it of its key has its outcome: claimers would start it as the first. */
+  #isEarly(entry: object): boolean {
+    return this.#keyOfUndone.get(entry)?.jobs.some((job) => !job.outcome && isBefore(job, entry as Job)) === true
+  }
+
   conditionsWith(others: PolledConditions | undefined): PolledConditions {
     return {
       see: (conditions) => others?.see(conditions),
@@ -202,9 +227,13 @@ export class RunOrder implements RunPolicy, OrderListener, OrderOfRun {
   }
 
   #undone(job: PolicyJob, key: KeyInHand): Map<string, Decision> {
-    key.undone.add(job.entryId)
-    for (const one of key.jobs) key.undone.add(one.entryId)
-    return new Map(key.jobs.map((one) => [one.id, WAIT_IN_LANE]))
+    // what goes before it runs on: its outcome is settled with theirs
+    const behind = key.jobs.filter((one) => isBefore(job as Job, one))
+    for (const one of [job as Job, ...behind]) {
+      key.undone.add(one.entryId)
+      this.#keyOfUndone.set(one, key)
+    }
+    return new Map(behind.map((one) => [one.id, WAIT_IN_LANE]))
   }
 
   #leave(job: PolicyJob, key: KeyInHand): void {
@@ -220,6 +249,8 @@ export class RunOrder implements RunPolicy, OrderListener, OrderOfRun {
   /** Takes note of what was read, also of what has its outcome without a call. */
   register(given: readonly DecidableJob[]): void {
     const jobs = given as readonly Job[]
+    const [{ run } = {}] = jobs
+    if (run) run.settler.waits = (entry) => this.#isEarly(entry)
     for (const job of jobs) {
       // first members are alone
       if (job.isTaken || this.#seen.has(job)) continue
@@ -229,8 +260,10 @@ export class RunOrder implements RunPolicy, OrderListener, OrderOfRun {
       const key = this.#keys.get(lane) ?? { lane, jobs: [], undone: new Set<string>(), storing: undefined, gathered: 0 }
       this.#keys.set(lane, key)
       if (job.outcome && this.#isDone(job.outcome.kind)) this.#forget(key)
-      else if (job.outcome) key.undone.add(job.id)
-      else {
+      else if (job.outcome) {
+        key.undone.add(job.id)
+        this.#keyOfUndone.set(job, key)
+      } else {
         key.jobs.push(job)
         this.#keyOfJob.set(job, key)
       }
@@ -261,8 +294,15 @@ export class RunOrder implements RunPolicy, OrderListener, OrderOfRun {
   }
 }
 
+/** Keys that a question asks about beside those of its jobs. */
+const MORE_ASKED = 20
+
 /** What is settled so waits in its lane; if that is gone by then, it comes first. */
 const WAIT_IN_LANE: Decision = { action: 'park', until: '=' }
+
+function isBefore(one: Job, other: Job): boolean {
+  return one !== other && compareEntryIds(one.id, other.id) < 0
+}
 
 /** The same for what a call of several events was given too early. */
 const CALLED_EARLY: CheckedPolicyDecision = { ...WAIT_IN_LANE, policy: ORDER_POLICY }

@@ -21,6 +21,7 @@ import { countChunk, inOrder, joinsOf, settleScript } from '../settling.ts'
 import type { CommandArgument, ReplyOrConnectionError } from '../transport.ts'
 import { createGroupInOrderScript } from './claim-in-order.ts'
 import { settleInOrderScript } from './settle-in-order.ts'
+import { Turns } from './turns.ts'
 
 /** What sends the calls of a group that keeps order: settlements know lanes, and a group that is made again ends all leases. */
 export class OrderedCalls extends RedisGroupCalls {
@@ -28,6 +29,8 @@ export class OrderedCalls extends RedisGroupCalls {
   readonly lanes: LaneKeys
   /** Who hears what became of settlements. */
   order: Pick<OrderedGroup, 'mayHaveLanes' | 'listener'> = { mayHaveLanes: true, listener: undefined }
+  /** Who listens settles and reads side by side. */
+  readonly #turns = new Turns()
 
   readonly #sentTexts = new Set<LuaScript>()
 
@@ -47,7 +50,16 @@ export class OrderedCalls extends RedisGroupCalls {
     return { script, keys: [...call.keys, ...this.laneKeys], args: call.args }
   }
 
-  override async settleWith(
+  override settleWith(
+    slot: Slot,
+    settlements: readonly Settlement[],
+    calls: readonly RedisCall[],
+    riders?: readonly JoinedCommand[],
+  ): Promise<SettledWithReplies> {
+    return this.#turns.take(() => this.#settleWith(slot, settlements, calls, riders))
+  }
+
+  async #settleWith(
     slot: Slot,
     settlements: readonly Settlement[],
     calls: readonly RedisCall[],
@@ -57,6 +69,7 @@ export class OrderedCalls extends RedisGroupCalls {
     const settling = this.#settling(slot, settlements)
     const answers = await this.sender.ask([...settling.calls, ...riders, ...calls])
     await this.#joinAgain(settling, answers)
+    if (answers.some(isUnanswered)) this.order.listener?.unanswered()
     const settled = settling.result(answers)
     this.#tellStored(settling.joined, settled)
     this.order.listener?.waiting(settling.waiting(answers))
@@ -142,13 +155,22 @@ export class OrderedCalls extends RedisGroupCalls {
   }
 
   /** The same; where the first of the calls finds no group, makes it again: one that lived before ends all leases, ours as well. */
-  override async settleAnd(
+  override settleAnd(
     slot: Slot,
     settlements: readonly Settlement[],
     calls: readonly RedisCall[],
     riders?: readonly JoinedCommand[],
   ): Promise<SettledWithReplies & { readonly groupRecreated: boolean }> {
-    const first = await this.settleWith(slot, settlements, calls, riders)
+    return this.#turns.take(() => this.#settleAnd(slot, settlements, calls, riders))
+  }
+
+  async #settleAnd(
+    slot: Slot,
+    settlements: readonly Settlement[],
+    calls: readonly RedisCall[],
+    riders?: readonly JoinedCommand[],
+  ): Promise<SettledWithReplies & { readonly groupRecreated: boolean }> {
+    const first = await this.#settleWith(slot, settlements, calls, riders)
     const [reply] = first.replies
     if (!isReplyError(reply, 'NOGROUP')) {
       this.seen(reply)
