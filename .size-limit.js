@@ -32,7 +32,7 @@ const FEATURES = {
   'circuitBreaker()': ["export { circuitBreaker } from 'millrace'", '56.7 KB'],
   'rateLimit()': ["export { rateLimit } from 'millrace'", '57.6 KB'],
   'concurrencyLimit()': ["export { concurrencyLimit } from 'millrace'", '57.6 KB'],
-  'orderedBy()': ["export { orderedBy } from 'millrace'", '63.3 KB'],
+  'orderedBy()': ["export { orderedBy } from 'millrace'", '70 KB'],
   'effects()': ["export { effects } from 'millrace'", '31 KB'],
   'filterPatterns()': ["export { filterPatterns } from 'millrace'", '5.4 KB'],
   'flatCodec()': ["export { flatCodec } from 'millrace'", '5.2 KB'],
@@ -58,17 +58,17 @@ const FEATURES = {
   'reportMetrics()': ["export { reportMetrics } from 'millrace/powertools'", '25.6 KB'],
   'reportLogs()': ["export { reportLogs } from 'millrace/powertools'", '25.1 KB'],
   'reportTraces()': ["export { reportTraces } from 'millrace/opentelemetry'", '15.9 KB'],
-  'checkAtColdStart()': ["export { checkAtColdStart } from 'millrace/operate'", '73.8 KB'],
+  'checkAtColdStart()': ["export { checkAtColdStart } from 'millrace/operate'", '74 KB'],
 }
 
 const ENTRY_POINTS = {
-  millrace: '367.7 KB',
+  millrace: '373 KB',
   'millrace/ioredis': '74.2 KB',
   'millrace/upstash': '47 KB',
-  'millrace/operate': '160.4 KB',
+  'millrace/operate': '176 KB',
   'millrace/lambda': '18 KB',
   'millrace/s3': '4.8 KB',
-  'millrace/powertools': '47.7 KB',
+  'millrace/powertools': '47.8 KB',
   'millrace/janitor': '50.1 KB',
   'millrace/opentelemetry': '17 KB',
 }

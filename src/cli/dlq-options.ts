@@ -40,6 +40,7 @@ Which (letters have to fit all that is given):
   --type TYPE         event type; may be repeated
   --reason REASON     ${DEAD_LETTER_REASONS.slice(0, 5).join(', ')},
                       ${DEAD_LETTER_REASONS.slice(5).join(', ')}; may be repeated
+  --key KEY           what orderedBy gave for the event; may be repeated
   --older-than AGE    set aside that long ago or earlier: 90s, 30m, 2h, 1d, 1w
   --newer-than AGE    set aside since
   --id LETTER         by the letter's own id, also without --id; may be repeated
@@ -96,6 +97,7 @@ const OPTIONS = {
   'dead-letters': TEXT,
   type: TEXTS,
   reason: TEXTS,
+  key: TEXTS,
   'older-than': TEXT,
   'newer-than': TEXT,
   id: TEXTS,
@@ -131,12 +133,20 @@ function checkIds(command: string, ids: readonly string[]): void {
 }
 
 function readFilters(command: string, values: Values, ids: readonly string[]): DeadLetterFilters {
-  const { type: types, reason: reasons, 'older-than': olderThan, 'newer-than': newerThan, limit } = values
+  const {
+    type: types,
+    reason: reasons,
+    key: orderingKeys,
+    'older-than': olderThan,
+    'newer-than': newerThan,
+    limit,
+  } = values
   checkReasons(command, reasons)
   checkIds(command, ids)
   return {
     ...(types.length > 0 && { types }),
     ...(reasons.length > 0 && { reasons }),
+    ...(orderingKeys.length > 0 && { orderingKeys }),
     ...(olderThan !== undefined && { olderThanMs: parseDurationOption(command, '--older-than', olderThan) }),
     ...(newerThan !== undefined && { newerThanMs: parseDurationOption(command, '--newer-than', newerThan) }),
     ...(ids.length > 0 && { ids }),
@@ -179,6 +189,6 @@ function checkTogether(command: string, options: DlqOptions): void {
   if (action === 'ls' || chooses) return
   if (!all)
     throw new UsageError(
-      `millrace ${command}: --type, --reason, --older-than, --newer-than or --id must say which letters, or --all`,
+      `millrace ${command}: --type, --reason, --key, --older-than, --newer-than or --id must say which letters, or --all`,
     )
 }

@@ -8,7 +8,8 @@ type Letter = DeadLetter | UnreadableDeadLetter
 /** Characters of an error that a row shows; `show` has all. */
 const MOST_ERROR = 1_000
 
-const COLUMNS = ['LETTER', 'SET ASIDE', 'GROUP', 'REASON', 'TYPE', 'DELIVERIES', 'ENTRY', 'ERROR'] as const
+const COLUMNS = ['LETTER', 'SET ASIDE', 'GROUP', 'REASON', 'TYPE', 'KEY', 'DELIVERIES', 'ENTRY', 'ERROR'] as const
+const AT_KEY = COLUMNS.indexOf('KEY')
 
 /**
  * Makes the lines of a table of dead letters, some letters at a time, so that there may be any number of them. Columns keep to the widest that
@@ -16,10 +17,14 @@ const COLUMNS = ['LETTER', 'SET ASIDE', 'GROUP', 'REASON', 'TYPE', 'DELIVERIES',
  */
 export function createDeadLetterTable(width: number): (letters: readonly Letter[]) => string[] {
   const widths: number[] = []
-  let titles: string[][] = [[...COLUMNS]]
+  let hasKeys: boolean | undefined
   return (letters) => {
-    const rows = [...titles, ...letters.map(rowOf)]
-    titles = []
+    const titles = hasKeys === undefined
+    // whether there is a column of keys is seen by the first of them
+    hasKeys ??= letters.some((letter) => letter.problem === undefined && letter.orderingKey !== undefined)
+    const rows = [...(titles ? [[...COLUMNS]] : []), ...letters.map(rowOf)].map((row) =>
+      row.toSpliced(AT_KEY, hasKeys ? 0 : 1),
+    )
     for (const row of rows) for (const [n, cell] of row.entries()) widths[n] = Math.max(widths[n] ?? 0, cell.length)
     return rows.map((row) => {
       const line = row
@@ -35,10 +40,13 @@ function rowOf(letter: Letter): string[] {
   const { id } = letter
   const setAside = timeOf(id)
   if (letter.problem !== undefined)
-    return [id, setAside, '', '', '', '', '', `cannot be read: ${printable(cutText(letter.problem, MOST_ERROR))}`]
-  const { group, reason, eventType = '', deliveryCount, entryId, error } = letter
+    return [id, setAside, '', '', '', '', '', '', `cannot be read: ${printable(cutText(letter.problem, MOST_ERROR))}`]
+  const { group, reason, eventType = '', orderingKey = '', deliveryCount, entryId, error } = letter
   const said = error ? printable(cutText(`${error.name}: ${error.message}`, MOST_ERROR)) : ''
-  return [...[id, setAside, group, reason, eventType, String(deliveryCount), entryId].map(printableName), said]
+  return [
+    ...[id, setAside, group, reason, eventType, orderingKey, String(deliveryCount), entryId].map(printableName),
+    said,
+  ]
 }
 
 /** The server's time at which a letter was added, to the second. */

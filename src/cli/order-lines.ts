@@ -67,6 +67,7 @@ function stateText({ state, dueInMs = 0, condition, consumerName = '' }: Omit<Fi
   if (state === 'time') return dueInMs > 0 ? `due in ${formatDuration(dueInMs)}` : `due for ${formatDuration(-dueInMs)}`
   if (state === 'suspect') return 'its process died, for a claimer'
   if (state === 'in-hand') return `in hand of ${printableName(consumerName) || 'nobody'}`
+  if (state === 'dead-letter') return 'a dead letter, to be redriven or dropped'
   if (state === 'not-pending') return 'not pending'
   if (condition === undefined) return 'for a condition'
   return `for ${printableName(`${condition.reason} ${condition.what}`)}`

@@ -1,7 +1,7 @@
 import { hash } from 'node:crypto'
 
 /** Characters of what an entry waits for that a condition spells out. */
-const LONGEST = 180
+export const LONGEST_CONDITION = 180
 
 /** Reasons of conditions that are our own: no policy may have such a name. */
 export const RESERVED_CONDITION_REASONS = ['retry', 'held', 'paused', 'unrouted', 'newer-version'] as const
@@ -12,7 +12,7 @@ export const RESERVED_CONDITION_REASONS = ['retry', 'held', 'paused', 'unrouted'
  */
 export function formatCondition(reason: string, what: string): string {
   const text = escaped(what)
-  const short = text.length <= LONGEST ? text : `${text.slice(0, LONGEST)}~${hash('sha1', text)}`
+  const short = text.length <= LONGEST_CONDITION ? text : `${text.slice(0, LONGEST_CONDITION)}~${hash('sha1', text)}`
   return `${escaped(reason).replaceAll(' ', '%20')} ${short}`
 }
 

@@ -24,6 +24,8 @@ export interface SettleCounts {
   lost: number
   /** Dead letters that `deadLetters.maxLength` removed. Stands beside the sum. */
   deadLettersTrimmed: number
+  /** Dead letters that were gone though their key waited for them: it went on. Stands beside the sum; left out where there are none. */
+  deadLettersGone?: number
 }
 
 export function zeroSettleCounts(): SettleCounts {

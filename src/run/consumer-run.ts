@@ -5,6 +5,7 @@ import type { Consumer } from '../define/consumer.ts'
 import { RedisConnectionError } from '../errors.ts'
 import type { Connection } from '../group/connection.ts'
 import type { Group, Slot } from '../group/group.ts'
+import type { AwaitableSlots } from '../group/slot-wait.ts'
 import type { ConsumerFailure } from './invocation-errors.ts'
 import type { RunParts } from './parts.ts'
 import { isPassingFailure } from './passing-failure.ts'
@@ -72,7 +73,9 @@ export async function runConsumer(
   })
   const engine = findPolicyEngine(consumer)
   const remaining = () => budget.deadline - clock.monotonic() - ANSWER_MARGIN_MS
-  const group = engine ? engine.open(redis, consumer, remaining) : redis.group(consumer, remaining)
+  const group: Group & AwaitableSlots = engine
+    ? engine.open(redis, consumer, remaining)
+    : redis.group(consumer, remaining)
   // a poller reads what it promoted itself
   const request = { redis, stream, remainingMs: remaining, ownGroup: kind.action === 'poll' ? name : undefined }
   const promote = delays && (() => delays.promote(request))
@@ -90,7 +93,7 @@ export async function runConsumer(
       if (opened || isFirst) report.slotTaken(opened !== undefined)
       if (opened)
         end = await runSlot(kind, opened, new Run({ ...parts, promote, group, slot: opened.slot, budget }), doubts)
-      else end = { ...end, againInMs: waitsForSlot(kind, parts, isFirst) ? NO_SLOT_MS : undefined }
+      else end = { ...end, againInMs: group.looksAgain || waitsForSlot(kind, parts, isFirst) ? NO_SLOT_MS : undefined }
     }
   } catch (error) {
     end = { ...NO_RUN, errors: [error as Error] }

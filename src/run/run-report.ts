@@ -142,7 +142,8 @@ export class RunReport {
   /** Outcomes were sent, and answered. */
   settled(settlements: readonly Settlement[], { counts, notAcked = [] }: SettleResult): void {
     const report = this.#report
-    for (const name of Object.keys(counts) as (keyof typeof counts)[]) report[name] += counts[name]
+    for (const name of Object.keys(counts) as (keyof typeof counts)[])
+      report[name] = (report[name] ?? 0) + (counts[name] ?? 0)
     if (!this.#observers || counts.acked === 0) return
     const now = this.#clock.now()
     const missed = new Set(notAcked)

@@ -45,6 +45,8 @@ export class Settler {
   #hasTakenBack = false
   #handBacks = 0
   #soonestMs = Infinity
+  /** Whether an outcome waits: something that goes before it is under way. Set by whoever keeps order. */
+  waits: ((entry: EntryInHand) => boolean) | undefined
 
   constructor(parts: SettlerParts) {
     this.#parts = parts
@@ -71,7 +73,7 @@ export class Settler {
   }
 
   get hasDone(): boolean {
-    return this.#inHand.some(hasOutcome)
+    return this.#inHand.some(this.#isReady)
   }
 
   /** Something was settled since that was asked last that stays pending: it failed, or was released. */
@@ -98,12 +100,15 @@ export class Settler {
     const done: Settlement[] = []
     const left: EntryInHand[] = []
     for (const entry of this.#inHand) {
-      if (hasOutcome(entry)) done.push(entry)
+      if (this.#isReady(entry)) done.push(entry)
       else left.push(entry)
     }
     this.#inHand = left
     return done
   }
+
+  readonly #isReady = (entry: EntryInHand): entry is EntryInHand & Settlement =>
+    hasOutcome(entry) && !this.waits?.(entry)
 
   /**
    * Makes a call that settles, and counts the outcomes.
@@ -256,7 +261,7 @@ export class Settler {
 
   /** What the next request that hands back has to say: it knows what reached us, may have run, and may still be pending under our name, or be again. */
   nextHandBack(): HandBack {
-    const ours = [...this.#inHand.filter(mayHaveRun), ...this.#underWay.flat()]
+    const ours = [...this.#inHand.filter((entry) => mayHaveRun(entry) || this.waits?.(entry)), ...this.#underWay.flat()]
     const known = [...this.#refused, ...this.#superseded, ...ours.map(({ id }) => id)]
     return { known, turn: ++this.#handBacks }
   }

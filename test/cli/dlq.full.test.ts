@@ -1,5 +1,5 @@
 import { join } from 'node:path'
-import { NonRetryableError, poll } from 'millrace'
+import { NonRetryableError, orderedBy, poll } from 'millrace'
 import { expect, test } from 'vitest'
 import { claimOnce } from '../support/claim-once.ts'
 import type { Scenario } from '../support/scenario.ts'
@@ -97,6 +97,28 @@ test('show prints the entry’s own fields only when asked', async () => {
   const binary = String(await raw.xadd(DLQ, '*', ...Object.entries(head).flat(), Buffer.from('a'), Buffer.from([0xff])))
   const [, json] = await ended(dlq('show', binary, ...GROUP, '--payload', '--json'))
   expect(JSON.parse(String(json))).toMatchObject({ entryId: entry, fields: [['a', { base64: '/w==' }]] })
+})
+
+test('ls, show and drop know the ordering keys of letters', async () => {
+  const { dlq, redis, publish, deadLetters } = await aShop()
+  await publish('a', 'b')
+  const fail = () => Promise.reject(new NonRetryableError('no'))
+  const keyOf = ({ eventId }: { eventId?: string | undefined }) => `${ESCAPE}${eventId}`
+  await poll(billing(fail, { use: [orderedBy(keyOf, { afterDeadLetter: 'wait' })] }), { redis })
+  const [first, second] = (await deadLetters()).map(({ id, head }) => ({ id, key: head.orderingKey as string }))
+
+  const [exit, heading, row, ...others] = await ended(dlq('ls', ...GROUP, '--key', String(first?.key)))
+  expect([exit, heading?.split(/\s{2,}/)[5], row?.split(/\s{2,}/)[5], others]).toEqual([
+    0,
+    'KEY',
+    first?.key.replace(ESCAPE, '\\u{1b}'),
+    [],
+  ])
+  expect(await ended(dlq('show', String(first?.id), ...GROUP))).toContain(
+    `orderingKey     ${first?.key.replace(ESCAPE, '\\u{1b}')}`,
+  )
+  expect((await ended(dlq('drop', ...GROUP, '--key', String(first?.key), '--yes')))[0]).toBe(0)
+  expect((await deadLetters()).map(({ id }) => id)).toEqual([second?.id])
 })
 
 test('--help names the actions and options', async () => {

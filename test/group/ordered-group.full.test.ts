@@ -169,6 +169,21 @@ describe.each(Object.entries(WORLDS))('a group that keeps order, %s', (_name, st
     expect(second.started.map(({ id }) => id)).toEqual([two.id])
   })
 
+  it('takes nothing before a first read, which makes lanes of all that is pending', async () => {
+    const { group, slot } = await begin('a')
+    const { entries } = await group.settleAndRead(slot, [], { count: 10 })
+    await group.settle(slot, [
+      { ...(entries[0] as (typeof entries)[0]), delivery: entries[0], outcome: { kind: 'retry', delayMs: 0 } },
+    ] as never)
+    await group.giveSlot(slot, ended({ known: [] }))
+    const next = (await group.takeSlot('poller', 1, 30_000)) as Slot
+    const taking = { room: 10, maxDeliveries: 5, till: undefined, conditions: [] }
+
+    expect((await group.claims.settleAndTake(next, [], taking)).started).toEqual([])
+    await group.settleAndRead(next, [], { count: 10 })
+    expect((await group.claims.settleAndTake(next, [], taking)).started).toHaveLength(1)
+  })
+
   it('gives a read that was not answered back to its lanes, at no delivery', async () => {
     const { group, slot, pending, publisher } = await begin('a')
     await group.settleAndRead(slot, [], { count: 1 })

@@ -15,7 +15,7 @@ it.each([undefined, 'key', async () => 'a', function* () {}])('orderedBy() takes
 })
 
 it.each([
-  [{ afterDeadLetter: 'wait' }, 'afterDeadLetter must be one of "continue", got "wait"'],
+  [{ afterDeadLetter: 'stop' }, 'afterDeadLetter must be one of "continue", "wait", got "stop"'],
   [{ afterBatchItemFailure: 'all' }, 'afterBatchItemFailure must be one of "key", "checkpoint", got "all"'],
   [{ afterDeadletter: 'continue' }, 'unknown option "afterDeadletter"'],
 ])('orderedBy() refuses %j', (options, message) => {

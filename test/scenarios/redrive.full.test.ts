@@ -382,7 +382,7 @@ describe('redriveDeadLetters()', () => {
     const shop = await startShop()
     await expect(shop.redrive({ limit: 5, ids: undefined as never })).rejects.toThrow(
       new TypeError(
-        'Cannot redrive dead letters: one of types, reasons, olderThanMs, newerThanMs, ids, upToId must say which, or all: true',
+        'Cannot redrive dead letters: one of types, reasons, orderingKeys, olderThanMs, newerThanMs, ids, upToId must say which, or all: true',
       ),
     )
   })

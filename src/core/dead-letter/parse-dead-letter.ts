@@ -23,6 +23,8 @@ export interface DeadLetter {
   /** ISO 8601. */
   readonly failedAt: string
   readonly traceparent: string | undefined
+  /** What `orderedBy` gave for the event; `undefined` without order or without a key. Of a long key its start, and a hash. */
+  readonly orderingKey: string | undefined
   /** The entry's own fields. `undefined` where they were packed and their bytes did not survive the way, as over REST. */
   readonly fields: readonly Field[] | undefined
   readonly problem?: undefined
@@ -61,6 +63,7 @@ export function parseDeadLetter(id: string, pairs: readonly Field[]): DeadLetter
     lastDeliveredAt: text('lastDeliveredAt'),
     failedAt: text('failedAt'),
     traceparent: known('traceparent'),
+    orderingKey: known('orderingKey'),
     fields: own.length === fieldCount ? own : unpack(own[0]?.[1] ?? '', fieldCount as number),
   }
 }

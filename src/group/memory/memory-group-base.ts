@@ -1,4 +1,5 @@
 import { COUNTS } from '../../core/due-score.ts'
+import type { Field } from '../../core/entry.ts'
 import { compareEntryIds } from '../../core/entry.ts'
 import { PARKED_CONSUMER } from '../../core/keys.ts'
 import { isInEffect, parsePauses, WHOLE_GROUP } from '../../core/pauses.ts'
@@ -151,6 +152,16 @@ export class MemoryGroupBase {
   drop(group: MemoryConsumerGroup, id: string): boolean {
     this.dueTimes.delete(id)
     return group.pending.delete(id)
+  }
+
+  /** Fields of an entry's dead letter beside those of all. */
+  letterFields(_id: string): Field[] {
+    return []
+  }
+
+  /** An entry has a dead letter. */
+  buried(group: MemoryConsumerGroup, id: string, _letterId: string): void {
+    this.drop(group, id)
   }
 
   /** Whether an entry was read once under a name that had been given back in doubt. */

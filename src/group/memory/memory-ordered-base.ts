@@ -1,23 +1,33 @@
+import type { Field } from '../../core/entry.ts'
 import { compareEntryIds } from '../../core/entry.ts'
 import { AGING_CONSUMER, PARKED_CONSUMER } from '../../core/keys.ts'
 import { CLAIMER_SLOT_COUNT, slotConsumerNames } from '../consumer-names.ts'
 import type { ClaimedEntry, HeldEntry } from '../delivery.ts'
 import type { GroupAddress, GroupMeasurement, SetAsideSummary, Slot } from '../group.ts'
 import type { Ordering } from '../ordering.ts'
-import { LANES_FROM, ORDER_POLICY, SUSPECTS_CONDITION, UNPLACED_CONDITION } from '../ordering.ts'
+import { keyOfLane, LANES_FROM, ORDER_POLICY, SUSPECTS_CONDITION, UNPLACED_CONDITION } from '../ordering.ts'
 import { POLLER_NAMES } from '../redis/order/read-in-order.ts'
 import type { ReturnToPending } from '../tally.ts'
+import type { AwaitedLetter } from './memory-awaited-letters.ts'
+import {
+  awaitedIn,
+  awaitedLetters,
+  awaitLetter,
+  awaitNoMore,
+  isAwaitedFirst,
+  nextToLookFor,
+} from './memory-awaited-letters.ts'
 import { countInDueScore, dueScore, MemoryGroupBase, TAKEN_SCORE } from './memory-group-base.ts'
 import { healInMemory } from './memory-heal.ts'
 import type { MemoryConsumerGroup, MemoryServer, StoredLanes } from './memory-server.ts'
 
 /** What both sides of a group that keeps order do with a server in memory. */
 export class MemoryOrderedBase extends MemoryGroupBase {
-  readonly #ordering: Ordering
+  readonly ordering: Ordering
 
   constructor(address: GroupAddress, server: MemoryServer, lived: Set<string>, ordering: Ordering) {
     super(address, server, lived)
-    this.#ordering = ordering
+    this.ordering = ordering
   }
 
   /** Who hears of it. */
@@ -76,19 +86,57 @@ export class MemoryOrderedBase extends MemoryGroupBase {
     return was
   }
 
+  override letterFields(id: string): Field[] {
+    const key = keyOfLane(this.#laneOf(id))
+    return key === undefined ? [] : [['orderingKey', key]]
+  }
+
+  override buried(group: MemoryConsumerGroup, id: string, letterId: string): void {
+    const lane = this.#laneOf(id)
+    const waits = this.#ordering.waitsForLetters && keyOfLane(lane) !== undefined
+    if (waits) awaitLetter(this.lanes, { lane, id, letterId })
+    super.buried(group, id, letterId)
+    if (!waits) return
+    const first = this.lanes.firsts.get(lane)
+    if (first === undefined || (isBelow(id, first) && this.#yields(group, first, lane)))
+      this.lanes.firsts.set(lane, `#${id}`)
+  }
+
+  /** Has the lanes go on whose letters are gone, as many as one call searches for. @returns How many are gone. */
+  lookForLetters(group: MemoryConsumerGroup): number {
+    const letters = this.server.streams.get(this.address.keys.deadLetters)
+    const gone = nextToLookFor(this.lanes).filter(({ letterId }) => !letters?.get(letterId))
+    this.#waitNoMore(group, gone)
+    return gone.length
+  }
+
+  /** Has all lanes go on that wait for a letter. */
+  waitNoMore(group: MemoryConsumerGroup): void {
+    this.#waitNoMore(group, awaitedLetters(this.lanes))
+  }
+
+  #waitNoMore(group: MemoryConsumerGroup, letters: readonly AwaitedLetter[]): void {
+    for (const { lane, id } of letters) {
+      awaitNoMore(this.lanes, lane, id)
+      if (this.lanes.firsts.get(lane) === `#${id}`) this.#handOn(group, lane)
+    }
+  }
+
+  get waitsForLetters(): boolean {
+    return this.#ordering.waitsForLetters
+  }
+
   override setAside(group: MemoryConsumerGroup, id: string, given: Omit<ReturnToPending, 'owner'>): void {
     const isForLane = given.condition?.startsWith(`${ORDER_POLICY} `) === true
     const move = isForLane ? { ...given, delayMs: 0, condition: undefined } : given
     const lane = this.#laneOf(id)
-    const first = this.#firstOf(group, lane)
-    const next = first === id ? this.#firstBehind(group, lane) : undefined
-    const before = next !== undefined && compareEntryIds(next, id) < 0 ? next : undefined
+    const first = this.#firstBeside(group, lane, id)
+    const givesWay = first === id && this.#comesBefore(group, lane, id)
     const isBehind =
-      before !== undefined ||
-      (first !== undefined && first !== id && !(compareEntryIds(id, first) < 0 && this.#yields(group, first, lane)))
+      givesWay || (first !== undefined && first !== id && !(isBelow(id, first) && this.#yields(group, first, lane)))
     super.setAside(group, id, isBehind ? { ...move, delayMs: 0, condition: lane } : move)
     this.lanes.members.set(id, { lane, isSuspect: false })
-    if (before !== undefined) this.#comesFirst(group, lane, before)
+    if (givesWay) this.#handOn(group, lane)
     else if (!isBehind) this.lanes.firsts.set(lane, id)
   }
 
@@ -99,12 +147,11 @@ export class MemoryOrderedBase extends MemoryGroupBase {
       return false
     }
     const { lane, isSuspect } = member
-    const next = this.#firstBehind(group, lane)
     const isFirst = this.lanes.firsts.get(lane) === id
-    if (isFirst && !isSuspect && (next === undefined || compareEntryIds(id, next) < 0)) return true
+    if (isFirst && !isSuspect && !this.#comesBefore(group, lane, id)) return true
     const count = group.pending.get(id)?.deliveryCount ?? 0
     this.#wait(isFirst && isSuspect ? SUSPECTS_CONDITION : lane, id, count)
-    if (isFirst && !isSuspect && next !== undefined) this.#comesFirst(group, lane, next)
+    if (isFirst && !isSuspect) this.#handOn(group, lane)
     return false
   }
 
@@ -179,9 +226,9 @@ export class MemoryOrderedBase extends MemoryGroupBase {
   #place(group: MemoryConsumerGroup, id: string, count: number, isSuspect: boolean): void {
     const lane = this.#laneOf(id)
     this.lanes.members.set(id, { lane, isSuspect })
-    const first = this.#firstOf(group, lane)
-    if (first === undefined || first === id || (compareEntryIds(id, first) < 0 && this.#yields(group, first, lane))) {
-      if (this.#goesBehindLower(group, lane, id, count)) return
+    const first = this.#firstBeside(group, lane, id)
+    if (first === undefined || first === id || (isBelow(id, first) && this.#yields(group, first, lane))) {
+      if (this.#goesBehindOthers(group, lane, id, count)) return
       this.lanes.firsts.set(lane, id)
       if (isSuspect || first === id || !this.dueTimes.has(id)) this.#toStart(id, count)
     } else {
@@ -190,17 +237,16 @@ export class MemoryOrderedBase extends MemoryGroupBase {
     }
   }
 
-  #goesBehindLower(group: MemoryConsumerGroup, lane: string, id: string, count: number): boolean {
-    const next = this.#firstBehind(group, lane)
-    if (next === undefined || compareEntryIds(next, id) > 0) return false
+  #goesBehindOthers(group: MemoryConsumerGroup, lane: string, id: string, count: number): boolean {
+    if (!this.#comesBefore(group, lane, id)) return false
     this.dueTimes.delete(id)
     this.#wait(lane, id, count)
-    this.#comesFirst(group, lane, next)
+    this.#handOn(group, lane)
     return true
   }
 
   #laneOf(id: string): string {
-    return this.lanes.members.get(id)?.lane ?? this.#ordering.laneOf({ id, fields: this.stream.get(id)?.fields ?? [] })
+    return this.lanes.members.get(id)?.lane ?? this.ordering.laneOf({ id, fields: this.stream.get(id)?.fields ?? [] })
   }
 
   #leave(group: MemoryConsumerGroup, id: string): void {
@@ -212,20 +258,22 @@ export class MemoryOrderedBase extends MemoryGroupBase {
   /** A first member whose process died goes behind one that is to go before it. */
   #givesWay(id: string, lane: string): boolean {
     const group = this.find()
-    const next = group && this.lanes.firsts.get(lane) === id ? this.#firstBehind(group, lane) : undefined
-    if (!group || next === undefined || compareEntryIds(next, id) > 0) return false
+    if (!group || this.lanes.firsts.get(lane) !== id || !this.#comesBefore(group, lane, id)) return false
     const { deliveryCount = 0 } = group.pending.get(id) ?? {}
     group.hand(id, { owner: PARKED_CONSUMER }, deliveryCount, this.now)
     this.dueTimes.delete(id)
     this.lanes.members.set(id, { lane, isSuspect: true })
     this.#wait(lane, id, deliveryCount)
-    this.#comesFirst(group, lane, next)
+    this.#handOn(group, lane)
     return true
   }
 
   #handOn(group: MemoryConsumerGroup, lane: string): void {
     const next = this.#firstBehind(group, lane)
-    if (next === undefined) this.lanes.firsts.delete(lane)
+    const letter = awaitedIn(this.lanes, lane)
+    if (letter !== undefined && (next === undefined || !isBelow(next, letter)))
+      this.lanes.firsts.set(lane, `#${letter}`)
+    else if (next === undefined) this.lanes.firsts.delete(lane)
     else this.#comesFirst(group, lane, next)
   }
 
@@ -263,7 +311,7 @@ export class MemoryOrderedBase extends MemoryGroupBase {
 
   #firstOf(group: MemoryConsumerGroup, lane: string): string | undefined {
     const first = this.lanes.firsts.get(lane)
-    if (first === undefined || this.#madePending(group, first)) return first
+    if (first === undefined || isAwaitedFirst(first) || this.#madePending(group, first)) return first
     this.#leave(group, first)
     return this.lanes.firsts.get(lane)
   }
@@ -280,8 +328,24 @@ export class MemoryOrderedBase extends MemoryGroupBase {
     return undefined
   }
 
+  /** The first of a lane that an entry is to be put in, whose own letter nobody waits for any more. */
+  #firstBeside(group: MemoryConsumerGroup, lane: string, id: string): string | undefined {
+    const first = this.#firstOf(group, lane)
+    awaitNoMore(this.lanes, lane, id)
+    return first === `#${id}` ? undefined : first
+  }
+
+  /** Whether something goes before an entry of the lane: an entry behind the first, or a letter that the lane waits for. */
+  #comesBefore(group: MemoryConsumerGroup, lane: string, id: string): boolean {
+    const letter = awaitedIn(this.lanes, lane)
+    if (letter !== undefined && isBelow(letter, id)) return true
+    const next = this.#firstBehind(group, lane)
+    return next !== undefined && isBelow(next, id)
+  }
+
   /** Takes the first of a lane back behind others, unless it is under way. */
   #yields(group: MemoryConsumerGroup, first: string, lane: string): boolean {
+    if (isAwaitedFirst(first)) return true
     const pending = group.pending.get(first)
     if (pending?.owner !== PARKED_CONSUMER) return false
     const score = this.dueTimes.get(first)
@@ -291,4 +355,9 @@ export class MemoryOrderedBase extends MemoryGroupBase {
     this.#wait(lane, first, pending.deliveryCount)
     return true
   }
+}
+
+/** Whether one id is below another, which may be that of a dead letter's entry. */
+function isBelow(id: string, other: string): boolean {
+  return compareEntryIds(id, other.replace('#', '')) < 0
 }

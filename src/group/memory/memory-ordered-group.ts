@@ -3,6 +3,7 @@ import type { JoinedCommand, ScriptQuestion } from '../../core/outcome.ts'
 import { isPlainAck, OUTCOME_KINDS } from '../../core/outcome.ts'
 import type { PlainReply } from '../../core/plain-reply.ts'
 import type {
+  ClaimerOperations,
   EntryWaiter,
   HandBack,
   PollerRunEnd,
@@ -11,30 +12,56 @@ import type {
   Settlement,
   SettleResult,
   Slot,
+  SlotKind,
 } from '../group.ts'
 import type { LaneAsked, LaneQuestion, OrderedGroup, OrderListener } from '../ordering.ts'
 import { heldWithoutOrderError, waitsInOrder } from '../ordering.ts'
-import { lanesThereScript } from '../redis/order/read-in-order.ts'
+import { lanesThereScript, POLLER_NAMES } from '../redis/order/read-in-order.ts'
+import type { AwaitableSlots } from '../slot-wait.ts'
+import { SlotWait } from '../slot-wait.ts'
 import { MemoryGroup } from './memory-group.ts'
 import { isScriptQuestion } from './memory-holding.ts'
 import type { MemoryOrderedBase } from './memory-ordered-base.ts'
+import { MemoryOrderedClaims, MemoryOrderedEntryWaiter } from './memory-ordered-listening.ts'
+import type { MemoryConsumerGroup } from './memory-server.ts'
 import { settleInMemory } from './memory-settling.ts'
 
 /** A group in memory that keeps the order of its keys. */
-export class MemoryOrderedGroup extends MemoryGroup implements OrderedGroup {
+export class MemoryOrderedGroup extends MemoryGroup implements OrderedGroup, AwaitableSlots {
+  override readonly claims: ClaimerOperations
   mayHaveLanes = true
   listener: OrderListener | undefined
   readonly #base: MemoryOrderedBase
+  readonly #wait: SlotWait
   readonly #begun = new Set<string>()
 
   constructor(base: MemoryOrderedBase) {
     super(base)
     this.#base = base
+    this.claims = new MemoryOrderedClaims(base, ({ consumerName, token }) => {
+      return !consumerName.startsWith(POLLER_NAMES) || this.#begun.has(token)
+    })
+    this.#wait = new SlotWait(base.ordering)
     base.onTaking = () => this.listener?.taking()
   }
 
   override openWaiter(): EntryWaiter {
-    throw new TypeError('a consumer with orderedBy does not listen')
+    return new MemoryOrderedEntryWaiter(this.#base, this)
+  }
+
+  get looksAgain(): boolean {
+    return this.#wait.isWorthIt
+  }
+
+  override async takeSlot(kind: SlotKind, slots: number, leaseMs: number): Promise<Slot | undefined> {
+    const slot = await super.takeSlot(kind, slots, leaseMs)
+    const { server, now, address } = this.#base
+    const asked = async () => {
+      const { until = now } = server.leases.get(address.keys.slot(`${POLLER_NAMES}0`)) ?? {}
+      return { heldMs: until - now, measured: await this.measure() }
+    }
+    if (kind === 'poller') await this.#wait.looked(slot, leaseMs, asked)
+    return slot
   }
 
   override async settle(slot: Slot, settlements: readonly Settlement[], handBack?: HandBack): Promise<SettleResult> {
@@ -65,16 +92,19 @@ export class MemoryOrderedGroup extends MemoryGroup implements OrderedGroup {
     if (slot.token === '' || !this.#base.isLeased(slot)) return nothing
     const { group, groupRecreated } = this.#base.open()
     if (groupRecreated) return { ...nothing, groupRecreated }
-    if (!this.#begun.has(slot.token)) {
+    const isFirst = !this.#begun.has(slot.token)
+    if (isFirst) {
       const isWhole = this.#base.placeAll(group, slot, undefined)
       if (!isWhole)
         return { ...nothing, leaseLost: settled.leaseLost, failures: [heldWithoutOrderError(this.#base.address.group)] }
       this.#begun.add(slot.token)
-      this.mayHaveLanes = this.#base.lanes.members.size > 0
+      this.mayHaveLanes = this.#base.lanes.firsts.size > 0
     }
-    if (this.#base.isAllPaused) return { ...nothing, leaseLost: settled.leaseLost, ...this.#base.seenPauses }
+    const gone = isFirst ? this.#goOn(group) : 0
+    const counts = gone > 0 ? { ...settled.counts, deadLettersGone: gone } : settled.counts
+    if (this.#base.isAllPaused) return { ...nothing, counts, leaseLost: settled.leaseLost, ...this.#base.seenPauses }
     const { counts: _counts, ...came } = await read({ ...request, ifEmpty: 'keep' })
-    return { ...came, ...settled, leaseLost: settled.leaseLost || came.leaseLost }
+    return { ...came, ...settled, counts, leaseLost: settled.leaseLost || came.leaseLost }
   }
 
   override async giveSlot(slot: Slot, end?: PollerRunEnd): Promise<boolean> {
@@ -96,8 +126,15 @@ export class MemoryOrderedGroup extends MemoryGroup implements OrderedGroup {
     return { script: lanesThereScript, keys: [], args }
   }
 
+  /** Lanes go on whose letters are gone, or that no letter holds up any more. @returns How many letters are gone. */
+  #goOn(group: MemoryConsumerGroup): number {
+    if (this.#base.waitsForLetters) return this.#base.lookForLetters(group)
+    this.#base.waitNoMore(group)
+    return 0
+  }
+
   #lanesThere({ args: [consumerName, ...args] }: LaneQuestion): PlainReply {
-    const { firsts, members } = this.#base.lanes
+    const { firsts } = this.#base.lanes
     const pending = this.#base.find()?.pending
     const out: number[] = []
     for (let at = 0; at < args.length; ) {
@@ -106,7 +143,7 @@ export class MemoryOrderedGroup extends MemoryGroup implements OrderedGroup {
       out.push(Number(firsts.has(String(args[at])) || isUnderName))
       at += 2 + ids.length
     }
-    return [...out, Number(members.size > 0)]
+    return [...out, Number(firsts.size > 0)]
   }
 
   #settle(slot: Slot, settlements: readonly Settlement[]): SettleResult {

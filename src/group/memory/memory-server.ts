@@ -76,12 +76,16 @@ export interface StoredClaimerState {
 
 /** Lanes as `redis/order/lanes.ts` keeps them. */
 export interface StoredLanes {
-  /** Lane → its first member. */
+  /** Lane → its first member; behind `#` the entry of a dead letter that it waits for. */
   readonly firsts: Map<string, string>
   /** Entry id → its lane, and whether its process died. */
   readonly members: Map<string, { readonly lane: string; readonly isSuspect: boolean }>
   /** Entry ids that were taken at their last delivery, which is counted once they start. */
   readonly handed: Set<string>
+  /** Lane → entry id → the dead letter that the lane waits for. */
+  readonly awaited: Map<string, Map<string, string>>
+  /** How far these were searched for. */
+  lookedFor?: string
 }
 
 /** What a Redis server keeps of streams and their consumers, under the same keys. */
@@ -139,7 +143,7 @@ export class MemoryServer {
   }
 
   lanes(key: string): StoredLanes {
-    return made(this.#lanes, key, () => ({ firsts: new Map(), members: new Map(), handed: new Set() }))
+    return made(this.#lanes, key, () => ({ firsts: new Map(), members: new Map(), handed: new Set(), awaited: new Map() }))
   }
 
   /** Sets a flag, unless it is set. @returns Whether it was not. */

@@ -97,8 +97,8 @@ function bury(
   const pairs = Array.from({ length: head.length / 2 }, (_, n): Field => [head[2 * n] ?? '', head[2 * n + 1] ?? ''])
   const body = fields.length > MAX_XADD_FIELD_PAIRS ? [['packed', pack(fields)] as const] : fields
   const letters = calls.server.stream(keys.deadLetters)
-  letters.add([...pairs, ['fieldCount', String(fields.length)], ...body], calls.now)
-  calls.drop(group, id)
+  const all = [...pairs, ...calls.letterFields(id), ['fieldCount', String(fields.length)] as const, ...body]
+  calls.buried(group, id, letters.add(all, calls.now))
   const trimmed = letters.trim({ kind: 'length', maxLength: settings.maxDeadLetters, exact: true }, calls.now)
   if (trimmed > 0) calls.state.lettersTrimmed = (calls.state.lettersTrimmed ?? 0) + trimmed
   return trimmed

@@ -122,7 +122,8 @@ export function parseDueInMs(reply: RedisReply): { readonly dueInMs?: number } {
 export function together(settled: SettleResult, parts: readonly StartClaimedResult[]): StartClaimedResult {
   const counts = { ...settled.counts }
   for (const part of parts)
-    for (const name of Object.keys(counts) as (keyof typeof counts)[]) counts[name] += part.counts[name]
+    for (const name of Object.keys(counts) as (keyof typeof counts)[])
+      counts[name] = (counts[name] ?? 0) + (part.counts[name] ?? 0)
   const leftPaused = parts.flatMap((part) => part.leftPaused ?? [])
   const { paused } = parts.at(-1) ?? {}
   const unanswered = parts.find((part) => part.unanswered)?.unanswered ?? settled.unanswered

@@ -20,7 +20,7 @@ import { DEFAULT_REPLY_TIMEOUT_MS } from './transport.ts'
 import type { WaitingTransports } from './waiting-transports.ts'
 
 /** Milliseconds that an answer may be late after its wait; then nothing is known of what was read, and the connection is given up. */
-const ANSWER_MS = 800
+export const ANSWER_MS = 800
 
 /** What reads a group's new entries when they come. A group on Redis does not have it: a poller that listens brings it along. */
 export function openEntryWaiter(group: Group): EntryWaiter {
@@ -117,7 +117,7 @@ function parseDeliveries(read: RedisReply): readonly Delivery[] {
   }))
 }
 
-const NOTHING_READ: WaitResult = /* @__PURE__ */ Object.freeze({
+export const NOTHING_READ: WaitResult = /* @__PURE__ */ Object.freeze({
   ...new Tally().result(),
   entries: [],
   pendingLimitReached: false,
@@ -128,11 +128,11 @@ const NOTHING_READ: WaitResult = /* @__PURE__ */ Object.freeze({
 })
 
 /** The first of the index that does not run. */
-function firstDue(due: string): RedisCommand {
+export function firstDue(due: string): RedisCommand {
   return ['zrangebyscore', due, '-inf', `(${RUNNING}`, 'WITHSCORES', 'LIMIT', 0, 1]
 }
 
-function nextDue(reply: RedisReply | undefined, now: number | undefined): { readonly dueInMs?: number } {
+export function nextDue(reply: RedisReply | undefined, now: number | undefined): { readonly dueInMs?: number } {
   const [, score] = reply === undefined || reply === null ? [] : firstWithScore(reply)
   return score === undefined || now === undefined
     ? {}

@@ -4,10 +4,8 @@ import type { CommandArgument, RedisCommand } from './transport.ts'
 const PLACES: Readonly<Record<string, (command: RedisCommand) => readonly [from: number, to: number]>> = {
   eval: scriptKeys,
   evalsha: scriptKeys,
-  xreadgroup: (command) => {
-    const from = command.indexOf('STREAMS') + 1
-    return [from, from + (command.length - from) / 2]
-  },
+  xreadgroup: streamKeys,
+  xread: streamKeys,
   mget: (command) => [1, command.length],
   exists: (command) => [1, command.length],
   del: (command) => [1, command.length],
@@ -21,6 +19,11 @@ const PLACES: Readonly<Record<string, (command: RedisCommand) => readonly [from:
   ping: none,
   echo: none,
   script: none,
+}
+
+function streamKeys(command: RedisCommand): readonly [number, number] {
+  const from = command.indexOf('STREAMS') + 1
+  return [from, from + (command.length - from) / 2]
 }
 
 function scriptKeys(command: RedisCommand): readonly [number, number] {

@@ -32,14 +32,15 @@ export interface TakeSlotCalls {
   slotOf(reply: RedisReply | undefined, told?: RedisReply): Slot | undefined
 }
 
+/** @param token Of one that was not answered: sent again it answers the same slot. Default: a new one. */
 export function takeSlotCalls(
   { stream, group, keys, asksTime, delays }: GroupAddress,
   kind: SlotKind,
   slots: number,
   leaseMs: number,
+  token: string = crypto.randomUUID(),
 ): TakeSlotCalls {
   const names = slotConsumerNames(kind, slots)
-  const token = crypto.randomUUID()
   const args = [token, Math.ceil(leaseMs), kind === 'poller' ? 1 : 0, group, ...names]
   return {
     call: {

@@ -257,6 +257,7 @@ function valuesOf(action: Report['action'], report: ConsumerReport, isFailed: bo
     UnsettledEventCount: report.unsettled,
     OnFailureDestinationDeliveredEventCount: report.deadLettered,
     TrimmedDeadLetterCount: report.deadLettersTrimmed || undefined,
+    GoneDeadLetterCount: report.deadLettersGone,
     LostEventCount: report.lost,
     OverranEventCount: report.overran,
     Paused: report.paused || report.pausedTypes ? 1 : undefined,

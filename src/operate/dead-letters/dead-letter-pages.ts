@@ -20,6 +20,7 @@ import { AdaptivePageSize } from '../../core/page-size.ts'
 import type { Consumer } from '../../define/consumer.ts'
 import { resolveConsumerKeys } from '../../define/consumer-settings.ts'
 import type { Connection } from '../../group/connection.ts'
+import { laneOfLetter } from '../../group/ordering.ts'
 import { parseTime, timeCommand } from '../../group/redis/commands/time.ts'
 import { newestEntryCommand, parseXrange, xrange } from '../../group/redis/commands/xrange.ts'
 import { createOperatorSender } from '../../group/redis/redis-connection.ts'
@@ -43,6 +44,8 @@ export interface DeadLetterFilters {
   /** Event types. */
   readonly types?: readonly string[]
   readonly reasons?: readonly DeadLetterReason[]
+  /** Ordering keys, as letters have them. */
+  readonly orderingKeys?: readonly string[]
   /** Set aside that many milliseconds ago or earlier, by the server's clock. */
   readonly olderThanMs?: number
   /** Set aside within that many milliseconds, by the server's clock. */
@@ -58,6 +61,7 @@ export interface DeadLetterFilters {
 export const DEAD_LETTER_FILTER_NAMES = [
   'types',
   'reasons',
+  'orderingKeys',
   'olderThanMs',
   'newerThanMs',
   'ids',
@@ -66,7 +70,15 @@ export const DEAD_LETTER_FILTER_NAMES = [
 ] as const
 
 /** The filters that choose; `limit` alone does not. */
-export const SELECTIVE_FILTER_NAMES = ['types', 'reasons', 'olderThanMs', 'newerThanMs', 'ids', 'upToId'] as const
+export const SELECTIVE_FILTER_NAMES = [
+  'types',
+  'reasons',
+  'orderingKeys',
+  'olderThanMs',
+  'newerThanMs',
+  'ids',
+  'upToId',
+] as const
 
 /** A group's dead letters, and what can be sent to where they are. */
 export interface OpenedDeadLetters {
@@ -108,12 +120,13 @@ function keysOfGroup(action: string, source: DeadLetterGroup): ConsumerKeys {
 }
 
 function checkFilters(action: string, options: DeadLetterFilters): void {
-  const { types, reasons, olderThanMs, newerThanMs, ids, upToId, limit } = options
-  for (const [name, list] of Object.entries({ types, reasons, ids }))
+  const { types, reasons, orderingKeys, olderThanMs, newerThanMs, ids, upToId, limit } = options
+  for (const [name, list] of Object.entries({ types, reasons, orderingKeys, ids }))
     if (list !== undefined && !Array.isArray(list))
       throw wrongUseError(action, `${name} must be an array, got ${typeof list}`)
   for (const type of types ?? []) assertText(action, 'each of types', type)
   for (const reason of reasons ?? []) assertOneOf(action, 'each of reasons', reason, DEAD_LETTER_REASONS)
+  for (const key of orderingKeys ?? []) assertText(action, 'each of orderingKeys', key)
   for (const id of ids ?? []) {
     assertText(action, 'each of ids', id)
     parseEntryId(id)
@@ -154,11 +167,17 @@ export async function* pagesOf(letters: OpenedDeadLetters, isBounded: boolean): 
 }
 
 function fits({ group, keys, filters }: OpenedDeadLetters, letter: DeadLetter | UnreadableDeadLetter): boolean {
-  const { types, reasons } = filters
-  if (letter.problem !== undefined) return types === undefined && reasons === undefined
+  const { types, reasons, orderingKeys } = filters
+  if (letter.problem !== undefined) return !types && !reasons && !orderingKeys
   if (letter.stream !== keys.stream || letter.group !== group) return false
   if (reasons && !(reasons as readonly string[]).includes(letter.reason)) return false
+  if (orderingKeys && !orderingKeys.some((key) => isOfKey(letter, key))) return false
   return !types || (letter.eventType !== undefined && types.includes(letter.eventType))
+}
+
+/** Whether a letter is of an ordering key. */
+function isOfKey({ orderingKey }: DeadLetter, key: string): boolean {
+  return orderingKey !== undefined && laneOfLetter(orderingKey) === laneOfLetter(key)
 }
 
 /** Ids, both inclusive. */

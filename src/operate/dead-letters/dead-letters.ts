@@ -2,8 +2,10 @@ import type { DeadLetter, UnreadableDeadLetter } from '../../core/dead-letter/pa
 import { assertBoolean, assertFunction, assertOneOf, wrongUseError } from '../../core/options.ts'
 import { RedisReplyError } from '../../errors.ts'
 import type { Connection } from '../../group/connection.ts'
+import { laneOfLetter, namedLaneKeys } from '../../group/ordering.ts'
 import { xdel } from '../../group/redis/commands/xdel.ts'
 import { xlen } from '../../group/redis/commands/xlen.ts'
+import { dropInOrderScript, redriveInOrderScript } from '../../group/redis/order/letters-of-lanes.ts'
 import { explainOtherSlot } from '../../group/redis/other-slot.ts'
 import { REDRIVE_SCRIPT_ANSWERS, redriveScript } from '../../group/redis/scripts/redrive.ts'
 import type { RedisCall } from '../../group/redis/sender.ts'
@@ -121,7 +123,7 @@ export async function readDeadLetter(
 
 /**
  * Puts the entries of dead letters back to work for the group that failed them, and for no other: each becomes pending again under its own
- * id, its deliveries count anew, and the claimer's next run starts it. The letter goes in the same step. Letters that come in meanwhile
+ * id, its deliveries count anew, and the claimer's next run starts it; with `orderedBy` it goes before all that is undone of its key. The letter goes in the same step. Letters that come in meanwhile
  * are left alone. More than one operator may do this at once.
  *
  * What is redriven is pending: with more of it than `maxPending`, pollers read nothing new until the claimer has caught up.
@@ -145,16 +147,19 @@ export async function redriveDeadLetters(
     callFor: (letter) =>
       letter.problem !== undefined
         ? 'unreadable'
-        : {
-            script: redriveScript,
-            keys: [keys.stream, keys.state, keys.due, keys.deadLetters],
-            args: [keys.stream, group, letter.id, letter.entryId, republish ?? '', dryRun ? 1 : 0],
-          },
+        : redriveCall(letters, letter, [
+            keys.stream,
+            group,
+            letter.id,
+            letter.entryId,
+            republish ?? '',
+            dryRun ? 1 : 0,
+          ]),
   })
 }
 
 /**
- * Drops dead letters for good. What is no letter of ours goes only where its id is given. Letters that come in meanwhile are left alone. More
+ * Drops dead letters for good; a key that waits for one goes on. What is no letter of ours goes only where its id is given. Letters that come in meanwhile are left alone. More
  * than one operator may do this at once.
  *
  * @throws {TypeError | RangeError} A bad option, or neither a filter nor `all`.
@@ -173,9 +178,29 @@ export async function dropDeadLetters(source: DeadLetterSource, options: DropDea
     ]),
     callFor(letter) {
       if (letter.problem !== undefined && ids === undefined) return 'unreadable'
-      return dryRun ? 'dropped' : xdel(letters.keys.deadLetters, [letter.id])
+      return dryRun ? 'dropped' : dropCall(letters, letter)
     },
   })
+}
+
+/** Letters of an ordering key may stand in its lane. */
+function redriveCall({ keys }: OpenedDeadLetters, { orderingKey }: DeadLetter, args: readonly (string | number)[]) {
+  const touched = [keys.stream, keys.state, keys.due, keys.deadLetters]
+  if (orderingKey === undefined) return { script: redriveScript, keys: touched, args }
+  return {
+    script: redriveInOrderScript,
+    keys: [...touched, keys.waiting, ...namedLaneKeys(keys)],
+    args: [...args, laneOfLetter(orderingKey)],
+  }
+}
+
+function dropCall({ keys, group }: OpenedDeadLetters, letter: DeadLetter | UnreadableDeadLetter): RedisCall {
+  if (letter.problem !== undefined || letter.orderingKey === undefined) return xdel(keys.deadLetters, [letter.id])
+  return {
+    script: dropInOrderScript,
+    keys: [keys.stream, keys.deadLetters, keys.due, keys.waiting, ...namedLaneKeys(keys)],
+    args: [group, letter.id, letter.entryId, laneOfLetter(letter.orderingKey)],
+  }
 }
 
 const OUTCOMES = Object.keys(REDRIVE_SCRIPT_ANSWERS) as (keyof typeof REDRIVE_SCRIPT_ANSWERS)[]

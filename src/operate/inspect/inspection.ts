@@ -283,9 +283,9 @@ export interface FirstOfKeyInspection {
   readonly eventType?: string
   /**
    * `time`: it comes back at one; `condition`: it waits for one; `suspect`: its process died, and it waits for a claimer; `in-hand`: somebody has it, or a dead process
-   * had; `not-pending`: it is done, or a dead letter.
+   * had; `dead-letter`: its key waits until its letter is redriven or dropped; `not-pending`: it is done.
    */
-  readonly state: 'time' | 'condition' | 'suspect' | 'in-hand' | 'not-pending'
+  readonly state: 'time' | 'condition' | 'suspect' | 'in-hand' | 'dead-letter' | 'not-pending'
   readonly deliveryCount?: number
   /** Who has it in hand. */
   readonly consumerName?: string

@@ -64,7 +64,7 @@ export async function inspectKeys(
   )
   const seen = lanes.map((lane, n) => {
     const [waiting, ...of] = replies.slice(5 * n, 5 * n + 5)
-    return { lane, waiting: Number(waiting), first: firstOf(ids[n] as string, lane.lane, of, context) }
+    return { lane, waiting: Number(waiting), first: firstOf(ids[n] as string, lane, of, context) }
   })
   const conditions = seen.some(({ first }) => first.state === 'condition') ? await conditionsOf(sender, keys) : []
   return Promise.all(
@@ -93,7 +93,7 @@ function ageOf(id: string, at: number): { readonly ageMs?: number } {
 
 function firstOf(
   id: string,
-  lane: string,
+  { lane, first }: WaitingLane,
   [pending = null, found = null, score = null, known = null]: readonly RedisReply[],
   { at, pauses, consumer }: KeyContext,
 ): FirstOfKeyInspection {
@@ -112,7 +112,7 @@ function firstOf(
     ...(isPaused && { isPaused }),
     ...(lives !== lane && { keyNow: lives.startsWith(LANES_FROM) ? keyOfLane(lives).key : '' }),
   }
-  if (row === undefined) return { ...about, state: 'not-pending' }
+  if (row === undefined) return { ...about, state: first.startsWith('#') ? 'dead-letter' : 'not-pending' }
   const { consumerName, deliveryCount } = row
   if (consumerName !== PARKED_CONSUMER) return { ...about, state: 'in-hand', consumerName, deliveryCount }
   if (replyAsText(replyItems(known)[0]).startsWith('!')) return { ...about, state: 'suspect', deliveryCount }

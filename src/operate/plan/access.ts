@@ -24,6 +24,8 @@ const EACH_BESIDE = words('xadd xtrim zadd zrem hset hdel setnx getex getdel')
 
 /** What a poller that listens needs beside: it takes what is due. */
 const LISTENING = words('zrangebyscore zrangebylex')
+/** Its doorbell, where it keeps order. */
+const LISTENING_IN_ORDER = words('xread')
 /** What promotes delayed events sends to the stream, and to the keys of what is delayed. */
 const PROMOTING = {
   onStream: words('xadd type'),
@@ -65,10 +67,12 @@ function rulesOf(consumer: Consumer): Readonly<Record<keyof AccessStrings, Acces
   const { mode, lingerMs } = consumer.settings
   const { poller } = FUNCTIONS
   const listens = mode === 'listen' || lingerMs > 0
+  const isOrdered = consumer.policies.some(({ policy }) => policy.kind === 'order')
+  const listening = isOrdered ? [...LISTENING, ...LISTENING_IN_ORDER] : LISTENING
   return {
     poller: accessRules(
       consumer,
-      listens ? { ...poller, onAll: [...poller.onAll, ...LISTENING] } : poller,
+      listens ? { ...poller, onAll: [...poller.onAll, ...listening] } : poller,
       needs.filter(({ isOfClaimers }) => !isOfClaimers),
     ),
     claimer: accessRules(consumer, FUNCTIONS.claimer, needs),

@@ -1,10 +1,9 @@
 import type { DecodedEvent } from '../../core/codec.ts'
-import { formatCondition } from '../../core/condition.ts'
 import { checkDecodedEvent } from '../../core/decoded-event.ts'
 import type { Entry } from '../../core/entry.ts'
 import { ignoreRejection } from '../../core/thenable.ts'
 import type { Consumer } from '../../define/consumer.ts'
-import { ORDER_POLICY } from '../../group/ordering.ts'
+import { laneOfKey, ORDER_POLICY } from '../../group/ordering.ts'
 
 /** What a key function sees of an event: all but its payload, as it stands in its entry. */
 export type OrderedEvent = Omit<DecodedEvent, 'payload'>
@@ -29,11 +28,6 @@ export function orderingKeyOf(keyOf: OrderingKey, { payload: _payload, ...event 
   throw new TypeError(
     `orderedBy must give a text of 1 byte to 1 KB, or undefined, got ${typeof key === 'string' ? `${Buffer.byteLength(key)} bytes` : typeof key}`,
   )
-}
-
-/** The lane of a key. */
-export function laneOfKey(key: string): string {
-  return formatCondition(ORDER_POLICY, `=${key}`)
 }
 
 /** The lane of an entry without a key, which is alone in it. */

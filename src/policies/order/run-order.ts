@@ -1,7 +1,8 @@
+import { compareEntryIds } from '../../core/entry.ts'
 import type { Outcome } from '../../core/outcome.ts'
 import type { Decision, PolicyJob, PolicyQuestion, PolicyReply, RunPolicy } from '../../define/policy.ts'
 import type { LaneAsked, OrderedGroup, OrderListener } from '../../group/ordering.ts'
-import { ORDER_POLICY } from '../../group/ordering.ts'
+import { laneOfKey, ORDER_POLICY } from '../../group/ordering.ts'
 import type { CheckedPolicyDecision, DecidableJob } from '../../run/checked-policy-decision.ts'
 import type { Job } from '../../run/job.ts'
 import type { OrderOfRun, PolicyRunInside, PolledConditions } from '../../run/policy-engine.ts'
@@ -9,7 +10,14 @@ import type { AfterBatchItemFailure } from './batch-failures.ts'
 import { BatchFailures } from './batch-failures.ts'
 import { GatheredJobs } from './gathered-jobs.ts'
 import type { OrderingKey } from './lane-names.ts'
-import { laneOfEntry, laneOfKey, orderingKeyOf } from './lane-names.ts'
+import { laneOfEntry, orderingKeyOf } from './lane-names.ts'
+
+/** What a user chose. */
+export interface OrderRules {
+  readonly afterBatchItemFailure: AfterBatchItemFailure
+  /** A key waits after a dead letter. */
+  readonly waitsForLetters: boolean
+}
 
 /** What a run holds of one key. */
 interface KeyInHand {
@@ -34,10 +42,14 @@ export class RunOrder implements RunPolicy, OrderListener, OrderOfRun {
   readonly #inside: PolicyRunInside
   readonly #group: OrderedGroup
   readonly #keyOf: OrderingKey
+  readonly #waitsForLetters: boolean
   readonly #keys = new Map<string, KeyInHand>()
   readonly #keyOfJob = new Map<PolicyJob, KeyInHand>()
   readonly #errors = new Map<PolicyJob, Error>()
   readonly #seen = new WeakSet<Job>()
+  /** Of jobs that stay undone. */
+  readonly #keyOfUndone = new WeakMap<object, KeyInHand>()
+  readonly #isPoll: boolean
   readonly #gathered = new GatheredJobs()
   /** What was decided about jobs that have no outcome yet. */
   #decided: ReadonlyMap<PolicyJob, CheckedPolicyDecision> = new Map()
@@ -47,12 +59,19 @@ export class RunOrder implements RunPolicy, OrderListener, OrderOfRun {
   /** What was asked about last. */
   #asked: readonly LaneAsked[] = []
 
-  constructor(inside: PolicyRunInside, group: OrderedGroup, keyOf: OrderingKey, after: AfterBatchItemFailure) {
-    this.#failures = new BatchFailures(after, (job) => this.#keyOfJob.get(job)?.lane)
+  constructor(
+    inside: PolicyRunInside,
+    group: OrderedGroup,
+    keyOf: OrderingKey,
+    { afterBatchItemFailure, waitsForLetters }: OrderRules,
+  ) {
+    this.#failures = new BatchFailures(afterBatchItemFailure, (job) => this.#keyOfJob.get(job)?.lane)
+    this.#waitsForLetters = waitsForLetters
     this.#inside = inside
     this.#group = group
     this.#keyOf = keyOf
     group.listener = this
+    this.#isPoll = inside.parts.action === 'poll'
     this.waiting(0)
   }
 
@@ -60,6 +79,12 @@ export class RunOrder implements RunPolicy, OrderListener, OrderOfRun {
     this.#asked = []
     if (!this.#group.mayHaveLanes) return []
     const keys = new Set(jobs.flatMap((job) => this.#keyOfJob.get(job) ?? []))
+    const most = keys.size + MORE_ASKED
+    // what others did meanwhile is heard of beside it
+    for (const key of keys.size > 0 ? this.#keys.values() : []) {
+      if (keys.size === most) break
+      if (key.undone.size > 0) keys.add(key)
+    }
     this.#asked = [...keys].map(({ lane, undone }) => ({ lane, undone: [...undone] }))
     if (this.#asked.length === 0) return []
     return [this.#group.laneQuestion(this.#inside.parts.slot.consumerName, this.#asked)]
@@ -84,9 +109,13 @@ export class RunOrder implements RunPolicy, OrderListener, OrderOfRun {
     const there = new Set<string>()
     if (!Array.isArray(reply)) return there
     for (const [n, { lane, undone }] of this.#asked.entries()) {
+      const key = this.#keys.get(lane)
       if (reply[n] === 1) there.add(lane)
-      // the outcomes of these are stored, and what follows them has no lane
-      else for (const id of undone) this.#keys.get(lane)?.undone.delete(id)
+      else if (key) {
+        // the outcomes of these are stored, and what follows them has no lane
+        for (const id of undone) key.undone.delete(id)
+        this.#forget(key)
+      }
     }
     const isWaiting = [...this.#keys.values()].some(({ undone }) => undone.size > 0)
     if (reply.at(-1) === 0 && !isWaiting) this.#group.mayHaveLanes = false
@@ -142,12 +171,12 @@ export class RunOrder implements RunPolicy, OrderListener, OrderOfRun {
     const kind = outcome?.kind ?? kindOf(this.#decided.get(job))
     this.#ungather(job)
     // the next of its lane is due once this is settled
-    if (isTaken && kind !== undefined && kind !== 'retry') this.isDue = true
+    if (isTaken && kind !== undefined && kind !== 'retry' && !this.#waitsAfter(kind)) this.isDue = true
     if (!key) return undefined
     // whether it is done is known once it is stored
     if (isStoredFirst(kind)) return undefined
     this.#leave(job, key)
-    if (kind !== undefined && isDone(kind)) {
+    if (kind !== undefined && this.#isDone(kind)) {
       this.#forget(key)
       return undefined
     }
@@ -164,6 +193,16 @@ export class RunOrder implements RunPolicy, OrderListener, OrderOfRun {
 
   taking(): void {
     this.isDue = false
+  }
+
+  /** A run that goes on could put something in order that is in order by then: it ends, and the next begins with what is stored. */
+  unanswered(): void {
+    if (this.#isPoll) this.#inside.time.interrupt()
+  }
+
+  /** What stays undone is settled once all that was read before it of its key has its outcome: claimers would start it as the first. */
+  #isEarly(entry: object): boolean {
+    return this.#keyOfUndone.get(entry)?.jobs.some((job) => !job.outcome && isBefore(job, entry as Job)) === true
   }
 
   conditionsWith(others: PolledConditions | undefined): PolledConditions {
@@ -188,9 +227,13 @@ export class RunOrder implements RunPolicy, OrderListener, OrderOfRun {
   }
 
   #undone(job: PolicyJob, key: KeyInHand): Map<string, Decision> {
-    key.undone.add(job.entryId)
-    for (const one of key.jobs) key.undone.add(one.entryId)
-    return new Map(key.jobs.map((one) => [one.id, WAIT_IN_LANE]))
+    // what goes before it runs on: its outcome is settled with theirs
+    const behind = key.jobs.filter((one) => isBefore(job as Job, one))
+    for (const one of [job as Job, ...behind]) {
+      key.undone.add(one.entryId)
+      this.#keyOfUndone.set(one, key)
+    }
+    return new Map(behind.map((one) => [one.id, WAIT_IN_LANE]))
   }
 
   #leave(job: PolicyJob, key: KeyInHand): void {
@@ -206,6 +249,8 @@ export class RunOrder implements RunPolicy, OrderListener, OrderOfRun {
   /** Takes note of what was read, also of what has its outcome without a call. */
   register(given: readonly DecidableJob[]): void {
     const jobs = given as readonly Job[]
+    const [{ run } = {}] = jobs
+    if (run) run.settler.waits = (entry) => this.#isEarly(entry)
     for (const job of jobs) {
       if (this.#seen.has(job)) continue
       this.#seen.add(job)
@@ -215,13 +260,25 @@ export class RunOrder implements RunPolicy, OrderListener, OrderOfRun {
       if (job.isTaken || lane === undefined) continue
       const key = this.#keys.get(lane) ?? { lane, jobs: [], undone: new Set<string>(), storing: undefined, gathered: 0 }
       this.#keys.set(lane, key)
-      if (job.outcome && isDone(job.outcome.kind)) this.#forget(key)
-      else if (job.outcome) key.undone.add(job.id)
-      else {
+      if (job.outcome && this.#isDone(job.outcome.kind)) this.#forget(key)
+      else if (job.outcome) {
+        key.undone.add(job.id)
+        this.#keyOfUndone.set(job, key)
+      } else {
         key.jobs.push(job)
         this.#keyOfJob.set(job, key)
       }
     }
+  }
+
+  /** Whether the next of the key may start after such an outcome. */
+  #isDone(kind: Outcome['kind']): boolean {
+    return isDone(kind) && !this.#waitsAfter(kind)
+  }
+
+  /** Whether the key waits after such an outcome until somebody decides. */
+  #waitsAfter(kind: Outcome['kind']): boolean {
+    return kind === 'dead-letter' && this.#waitsForLetters
   }
 
   #laneOf(job: Job): string | undefined {
@@ -238,8 +295,15 @@ export class RunOrder implements RunPolicy, OrderListener, OrderOfRun {
   }
 }
 
+/** Keys that a question asks about beside those of its jobs. */
+const MORE_ASKED = 20
+
 /** What is settled so waits in its lane; if that is gone by then, it comes first. */
 const WAIT_IN_LANE: Decision = { action: 'park', until: '=' }
+
+function isBefore(one: Job, other: Job): boolean {
+  return one !== other && compareEntryIds(one.id, other.id) < 0
+}
 
 /** The same for what a call of several events was given too early. */
 const CALLED_EARLY: CheckedPolicyDecision = { ...WAIT_IN_LANE, policy: ORDER_POLICY }
@@ -254,7 +318,7 @@ function kindOf(decision: CheckedPolicyDecision | undefined): Outcome['kind'] | 
   return decision?.action === 'deadLetter' ? 'dead-letter' : decision?.action
 }
 
-/** Outcomes after which the next of the key may start. */
+/** Outcomes after which an entry is pending no more. */
 function isDone(kind: Outcome['kind']): boolean {
   return kind === 'ack' || kind === 'ignore' || kind === 'dead-letter'
 }

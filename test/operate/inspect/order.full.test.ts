@@ -1,5 +1,5 @@
 import type { Consumer, ConsumerOptions, EventHandler } from 'millrace'
-import { circuitBreaker, createPublisher, orderedBy, poll } from 'millrace'
+import { circuitBreaker, createPublisher, NonRetryableError, orderedBy, poll } from 'millrace'
 import { connect } from 'millrace/connect'
 import type { GroupInspection } from 'millrace/operate'
 import { inspectStreams, pause, redriveDeadLetters } from 'millrace/operate'
@@ -313,4 +313,15 @@ test('inspectStreams() names keys over REST as it does over TCP', async () => {
   expect(await named({ redis })).toEqual(await named(scenario))
   expect(await named({ redis })).toHaveLength(2)
   await redis.close()
+})
+
+test('inspectStreams() says that a key waits for a dead letter', async () => {
+  const scenario = await startScenario()
+  const [first] = await publish(scenario, 'a', 'a')
+  const hopeless = () => Promise.reject(new NonRetryableError('never'))
+  const use = [orderedBy(({ aggregateId }) => aggregateId, { afterDeadLetter: 'wait' })]
+  await poll(ordered(hopeless, { use }), { redis: scenario.redis })
+
+  expect(await firstOf(scenario)).toMatchObject({ id: first, state: 'dead-letter' })
+  expect((await printed(scenario, '--details')).join('\n')).toContain('a dead letter, to be redriven or dropped')
 })

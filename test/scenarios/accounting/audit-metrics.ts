@@ -21,6 +21,7 @@ const COUNTED: Readonly<Record<string, (report: ConsumerReport) => number>> = {
   UnsettledEventCount: ({ unsettled }) => unsettled,
   OnFailureDestinationDeliveredEventCount: ({ deadLettered }) => deadLettered,
   TrimmedDeadLetterCount: ({ deadLettersTrimmed }) => deadLettersTrimmed,
+  GoneDeadLetterCount: ({ deadLettersGone = 0 }) => deadLettersGone,
   LostEventCount: ({ lost }) => lost,
   OverranEventCount: ({ overran }) => overran,
 }

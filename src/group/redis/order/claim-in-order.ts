@@ -12,7 +12,7 @@ import { POLLER_NAMES } from './read-in-order.ts'
 
 const taking = new Map<LuaScript, LuaScript>()
 
-/** As a script that takes what is set aside; only first members start. KEYS end with state, lanes, the hash of their members. */
+/** As a script that takes what is set aside; only first members start. KEYS end with state, the keys of lanes. */
 export function takeInOrder(script: LuaScript): LuaScript {
   const known = taking.get(script) ?? editTake(script)
   taking.set(script, known)
@@ -40,14 +40,9 @@ function editTake(script: LuaScript): LuaScript {
   local lane, isSuspect = laneOfEntry(id)
   local kept = not lane and '${UNPLACED_CONDITION}' or isSuspect and '${SUSPECTS_CONDITION}'
   if not kept and beside('HGET', lanes, lane) ~= id then kept = lane end
-  if not kept then
-    local before, first, firstCount = firstBehind(lane)
-    if before and less(first, id) then
-      redis.call('ZREM', waiting, before)
-      beside('HSET', lanes, lane, first)
-      toStart(first, firstCount)
-      kept = lane
-    end
+  if not kept and comesBefore(lane, id) then
+    handOn(lane)
+    kept = lane
   end
   if kept and not refuses('ZADD', waiting, 0, member(kept, id, p[4])) then return false end
   local condition = closedFor(id)`,
@@ -61,7 +56,7 @@ function editTake(script: LuaScript): LuaScript {
 
 /**
  * As `claimPageScript`; first members whose process died come first. What lies under a poller's name is the next poller's to make members of, and only first members are claimed of
- * what other claimers left behind. KEYS end with state, lanes, the hash of their members.
+ * what other claimers left behind. KEYS end with state, the keys of lanes.
  */
 export const claimPageInOrderScript = editedScript(claimPageScript, [
   SKIPS_LANES,

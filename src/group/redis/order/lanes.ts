@@ -2,10 +2,11 @@ import { PARKED_CONSUMER } from '../../../core/keys.ts'
 import { ORDER_POLICY, SUSPECTS_CONDITION, UNPLACED_CONDITION } from '../../ordering.ts'
 import { LUA_WAITING_CONDITIONS } from '../scripts/aside.ts'
 import type { ScriptEdit } from './edited.ts'
+import { LUA_AWAITED_LETTERS } from './letters-in-order.ts'
 
-/** KEYS of every script that knows lanes end with the state, the lanes and the hash of their members: they are taken off first. */
+/** KEYS of every script that knows lanes end with the state, the lanes, the hash of their members and the letters that keys wait for: they are taken off first. */
 export const LUA_LANE_KEYS = `
-local laneOf, lanes, orderState = table.remove(KEYS), table.remove(KEYS), table.remove(KEYS)
+local awaited, laneOf, lanes, orderState = table.remove(KEYS), table.remove(KEYS), table.remove(KEYS), table.remove(KEYS)
 `
 
 /** Waiting in order is no condition that anybody has to inspect: there may be a hundred thousand lanes. */
@@ -22,13 +23,15 @@ export const SKIPS_LANES: ScriptEdit = [
  * A lane is a key with something undone that no run holds. Its first member stands where it would without order, as in the index of due times; the others wait
  * for the condition that the lane is named by, in order of ids, at no look. When the first is pending no more, the next takes its place in the same step.
  *
+ * A dead letter that its key waits for stands in the lane in place of its entry: nothing behind it starts (`letters-in-order.ts`).
+ *
  * `leave(id)` says that an entry is pending no more, `putInLane(id, count, key, score, member, lane)` sets one aside as `aside` does, behind those that go before it, and
  * `place(id, count, lane, isSuspect)` makes a member of an entry that is set aside already.
  *
  * Needs ASIDE and the locals stream, group, due, waiting, now.
  */
 export const LUA_LANES = `
-local function less(a, b) return sortable(a) < sortable(b) end
+local function less(a, b) return sortable(a) < sortable((b:gsub('^#', ''))) end
 local function laneOfEntry(id)
   local text = beside('HGET', laneOf, id)
   if not text then return nil, false end
@@ -66,8 +69,11 @@ local function toStart(id, count)
     beside('ZADD', waiting, 0, member('${SUSPECTS_CONDITION}', id, count))
   else beside('ZADD', due, score(now, count), id) end
 end
+${LUA_AWAITED_LETTERS}
 local function handOn(lane)
   local text, id, count = firstBehind(lane)
+  local letter = awaitedIn(lane)
+  if letter and not (text and less(id, letter)) then beside('HSET', lanes, lane, '#' .. letter) return end
   if not text then beside('HDEL', lanes, lane) return end
   redis.call('ZREM', waiting, text)
   beside('HSET', lanes, lane, id)
@@ -82,12 +88,13 @@ end
 -- the first of a lane, if it is there still
 local function firstOf(lane)
   local first = beside('HGET', lanes, lane)
-  if not first or madePending(first, countOf(beside('ZSCORE', due, first))) then return first end
+  if not first or isLetter(first) or madePending(first, countOf(beside('ZSCORE', due, first))) then return first end
   leave(first)
   return beside('HGET', lanes, lane)
 end
 -- takes the first of a lane back behind others, unless it is under way
 local function yields(first, lane)
+  if isLetter(first) then return true end
   local p = pendingEntry(first)
   if not p or p[2] ~= '${PARKED_CONSUMER}' then return false end
   local count, at = saturated(p[4]), tonumber(beside('ZSCORE', due, first) or '')
@@ -96,29 +103,40 @@ local function yields(first, lane)
   beside('ZADD', waiting, 0, member(lane, first, count))
   return true
 end
+local function comesBefore(lane, id)
+  local letter = awaitedIn(lane)
+  if letter and less(letter, id) then return true end
+  local text, before = firstBehind(lane)
+  return text and less(before, id)
+end
+-- the first of a lane that an entry is to be put in, whose own letter nobody waits for any more
+local function firstBeside(lane, id)
+  local first = firstOf(lane)
+  awaitNoMore(lane, id)
+  if first == '#' .. id then return false end
+  return first
+end
 local function putInLane(id, count, key, at, text, lane)
   lane = laneOfEntry(id) or lane
   if not lane or lane == '' then return aside(id, count, waiting, 0, member('${UNPLACED_CONDITION}', id, count)) end
-  local first = firstOf(lane)
-  local isBehind = first and first ~= id and not (less(id, first) and yields(first, lane))
-  local before, beforeId, beforeCount
-  if first == id then before, beforeId, beforeCount = firstBehind(lane) end
-  if before and less(beforeId, id) then isBehind = true else before = nil end
+  local first = firstBeside(lane, id)
+  local hasYielded = first and first ~= id and less(id, first) and yields(first, lane)
+  local givesWay = first == id and comesBefore(lane, id)
+  local isBehind = givesWay or first and first ~= id and not hasYielded
   local isHere
   if isBehind then isHere = aside(id, count, waiting, 0, member(lane, id, count)) else isHere = aside(id, count, key, at, text) end
-  if not isHere then return false end
+  if not isHere then
+    if hasYielded or first == false then handOn(lane) end
+    return false
+  end
   beside('HSET', laneOf, id, lane)
-  if before then
-    redis.call('ZREM', waiting, before)
-    beside('HSET', lanes, lane, beforeId)
-    toStart(beforeId, beforeCount)
+  if givesWay then handOn(lane)
   elseif not isBehind then beside('HSET', lanes, lane, id) end
   return true
 end
 -- a first member whose process died goes behind one that is to go before it, as one that was redriven
 local function givesWay(id, count, lane)
-  local before, beforeId = firstBehind(lane)
-  if not before or not less(beforeId, id) or not hand('${PARKED_CONSUMER}', id, count) then return false end
+  if not comesBefore(lane, id) or not hand('${PARKED_CONSUMER}', id, count) then return false end
   beside('ZREM', due, id)
   beside('HSET', laneOf, id, '!' .. lane)
   beside('ZADD', waiting, 0, member(lane, id, count))
@@ -127,10 +145,9 @@ local function givesWay(id, count, lane)
 end
 local function place(id, count, lane, isSuspect)
   beside('HSET', laneOf, id, (isSuspect and '!' or '') .. lane)
-  local first = firstOf(lane)
+  local first = firstBeside(lane, id)
   if not first or first == id or less(id, first) and yields(first, lane) then
-    local before, beforeId = firstBehind(lane)
-    if before and less(beforeId, id) then
+    if comesBefore(lane, id) then
       beside('ZREM', due, id)
       beside('ZADD', waiting, 0, member(lane, id, count))
       return handOn(lane)

@@ -6,7 +6,7 @@ import { CLAIMER_SLOT_COUNT, slotConsumerNames } from '../../consumer-names.ts'
 import type { Settlement, SettleResult, Slot } from '../../group.ts'
 import { isDeadLetterSettlement } from '../../group.ts'
 import type { LaneKeys, OrderedGroup, Ordering } from '../../ordering.ts'
-import { laneKeys, waitsInOrder } from '../../ordering.ts'
+import { laneKeys, namedLaneKeys, waitsInOrder } from '../../ordering.ts'
 import { Tally } from '../../tally.ts'
 import { toPlainReply } from '../commands/reply.ts'
 import type { SettledWithReplies } from '../redis-group-calls.ts'
@@ -21,6 +21,7 @@ import { countChunk, inOrder, joinsOf, settleScript } from '../settling.ts'
 import type { CommandArgument, ReplyOrConnectionError } from '../transport.ts'
 import { createGroupInOrderScript } from './claim-in-order.ts'
 import { settleInOrderScript } from './settle-in-order.ts'
+import { Turns } from './turns.ts'
 
 /** What sends the calls of a group that keeps order: settlements know lanes, and a group that is made again ends all leases. */
 export class OrderedCalls extends RedisGroupCalls {
@@ -28,6 +29,8 @@ export class OrderedCalls extends RedisGroupCalls {
   readonly lanes: LaneKeys
   /** Who hears what became of settlements. */
   order: Pick<OrderedGroup, 'mayHaveLanes' | 'listener'> = { mayHaveLanes: true, listener: undefined }
+  /** Who listens settles and reads side by side. */
+  readonly #turns = new Turns()
 
   readonly #sentTexts = new Set<LuaScript>()
 
@@ -39,7 +42,7 @@ export class OrderedCalls extends RedisGroupCalls {
 
   /** What KEYS of a script that knows lanes end with. */
   get laneKeys(): readonly string[] {
-    return [this.address.keys.state, this.lanes.lanes, this.lanes.laneOf]
+    return namedLaneKeys(this.address.keys)
   }
 
   /** A call of another script of the same keys and arguments, which knows lanes. */
@@ -47,7 +50,16 @@ export class OrderedCalls extends RedisGroupCalls {
     return { script, keys: [...call.keys, ...this.laneKeys], args: call.args }
   }
 
-  override async settleWith(
+  override settleWith(
+    slot: Slot,
+    settlements: readonly Settlement[],
+    calls: readonly RedisCall[],
+    riders?: readonly JoinedCommand[],
+  ): Promise<SettledWithReplies> {
+    return this.#turns.take(() => this.#settleWith(slot, settlements, calls, riders))
+  }
+
+  async #settleWith(
     slot: Slot,
     settlements: readonly Settlement[],
     calls: readonly RedisCall[],
@@ -57,6 +69,7 @@ export class OrderedCalls extends RedisGroupCalls {
     const settling = this.#settling(slot, settlements)
     const answers = await this.sender.ask([...settling.calls, ...riders, ...calls])
     await this.#joinAgain(settling, answers)
+    if (answers.some(isUnanswered)) this.order.listener?.unanswered()
     const settled = settling.result(answers)
     this.#tellStored(settling.joined, settled)
     this.order.listener?.waiting(settling.waiting(answers))
@@ -95,7 +108,7 @@ export class OrderedCalls extends RedisGroupCalls {
     const joins = joinsOf(this.address, slot, joined)
     const lefts = splitIntoChunks(joined, MAX_ENTRIES_PER_SCRIPT_CALL).map((chunk) => this.#left(slot, chunk))
     // where the dead letters' key is denied, the server refuses every script that names it
-    const byKey = [others.filter((one) => !isDeadLetterSettlement(one)), others.filter(isDeadLetterSettlement)]
+    const byKey = this.#splitByKey(others)
     const chunks = byKey.flatMap((some) => splitIntoChunks(inOrder(some), MAX_ENTRIES_PER_SCRIPT_CALL))
     const first = joins.length + lefts.length
     return {
@@ -119,6 +132,18 @@ export class OrderedCalls extends RedisGroupCalls {
     }
   }
 
+  /** What names the dead letters' key, and what does not. What waits for a letter of its key is settled after it, or not at all. */
+  #splitByKey(settlements: readonly Settlement[]): readonly (readonly Settlement[])[] {
+    const letters = settlements.filter(isDeadLetterSettlement)
+    const waits = this.ordering.waitsForLetters ? new Set(letters.map((one) => this.#laneOf(one))) : new Set()
+    waits.delete(undefined)
+    const isBeside = (one: Settlement) =>
+      isDeadLetterSettlement(one) || (waits.size > 0 && !isPlainAck(one.outcome) && waits.has(this.#laneOf(one)))
+    return letters.length === 0
+      ? [settlements]
+      : [settlements.filter((one) => !isBeside(one)), settlements.filter((one) => isBeside(one))]
+  }
+
   #tellStored(joined: readonly Settlement[], { notAcked = [], failed = [], unanswered }: SettleResult): void {
     const notDone = new Set([
       ...notAcked,
@@ -130,13 +155,22 @@ export class OrderedCalls extends RedisGroupCalls {
   }
 
   /** The same; where the first of the calls finds no group, makes it again: one that lived before ends all leases, ours as well. */
-  override async settleAnd(
+  override settleAnd(
     slot: Slot,
     settlements: readonly Settlement[],
     calls: readonly RedisCall[],
     riders?: readonly JoinedCommand[],
   ): Promise<SettledWithReplies & { readonly groupRecreated: boolean }> {
-    const first = await this.settleWith(slot, settlements, calls, riders)
+    return this.#turns.take(() => this.#settleAnd(slot, settlements, calls, riders))
+  }
+
+  async #settleAnd(
+    slot: Slot,
+    settlements: readonly Settlement[],
+    calls: readonly RedisCall[],
+    riders?: readonly JoinedCommand[],
+  ): Promise<SettledWithReplies & { readonly groupRecreated: boolean }> {
+    const first = await this.#settleWith(slot, settlements, calls, riders)
     const [reply] = first.replies
     if (!isReplyError(reply, 'NOGROUP')) {
       this.seen(reply)
@@ -198,11 +232,17 @@ export class OrderedCalls extends RedisGroupCalls {
   /** Lanes of what stays undone, or may, as far as the server does not know them. */
   #laneArguments(chunk: readonly Settlement[]): CommandArgument[] {
     const known = chunk.flatMap((one): CommandArgument[] => {
-      const entry = (one as { readonly delivery?: Entry }).delivery
       const mayStay = !isPlainAck(one.outcome) || OUTCOME_KINDS[one.outcome.kind].op === 'join'
-      return entry && !one.isTaken && mayStay ? [one.id, this.ordering.laneOf(entry)] : []
+      const lane = mayStay ? this.#laneOf(one) : undefined
+      return lane === undefined ? [] : [one.id, lane]
     })
-    return [...known, known.length / 2]
+    return [...known, known.length / 2, Number(this.ordering.waitsForLetters)]
+  }
+
+  /** The lane of an entry that the server may not know. */
+  #laneOf(settlement: Settlement): string | undefined {
+    const entry = (settlement as { readonly delivery?: Entry }).delivery
+    return entry && !settlement.isTaken ? this.ordering.laneOf(entry) : undefined
   }
 }
 

@@ -1,4 +1,5 @@
-import type { ClaimRequest, Slot, TakeDueRequest } from '../../group.ts'
+import type { ClaimRequest, Settlement, Slot, TakeDueRequest, TakeDueResult } from '../../group.ts'
+import { takenBeforeRead } from '../../ordering.ts'
 import { RedisClaims } from '../redis-claims.ts'
 import { measureBacklogScript } from '../scripts/measure.ts'
 import type { ScriptCall } from '../sender.ts'
@@ -13,10 +14,22 @@ import type { OrderedCalls } from './ordered-calls.ts'
 /** The claimer's side of a group that keeps order: only first members of lanes start. */
 export class OrderedClaims extends RedisClaims {
   readonly #calls: OrderedCalls
+  readonly #mayTake: (slot: Slot) => boolean
 
-  constructor(calls: OrderedCalls) {
+  /** @param mayTake Whether all that is pending has its lane, as far as the holder of a slot needs that. */
+  constructor(calls: OrderedCalls, mayTake: (slot: Slot) => boolean) {
     super(calls)
     this.#calls = calls
+    this.#mayTake = mayTake
+  }
+
+  override async settleAndTake(
+    slot: Slot,
+    settlements: readonly Settlement[],
+    request: TakeDueRequest,
+  ): Promise<TakeDueResult> {
+    if (this.#mayTake(slot)) return super.settleAndTake(slot, settlements, request)
+    return takenBeforeRead((await this.#calls.settleWith(slot, settlements, [])).settled, request)
   }
 
   protected override claimPage(token: string, names: readonly string[], request: ClaimRequest): ScriptCall {

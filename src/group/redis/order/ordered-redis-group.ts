@@ -12,38 +12,43 @@ import type {
   Settlement,
   SettleResult,
   Slot,
+  SlotKind,
 } from '../../group.ts'
 import type { LaneAsked, LaneQuestion, OrderedGroup, Ordering, OrderListener } from '../../ordering.ts'
 import { heldWithoutOrderError } from '../../ordering.ts'
 import { seenDelays } from '../../seen-delays.ts'
 import { seenPauses } from '../../seen-pauses.ts'
+import type { AwaitableSlots } from '../../slot-wait.ts'
 import { getCommand } from '../commands/get.ts'
 import { replyAsFields, replyAsText, replyItems } from '../commands/reply.ts'
 import { parseXreadgroup } from '../commands/xreadgroup.ts'
 import { RedisGroup } from '../redis-group.ts'
 import { NOT_READ_ANSWERS } from '../scripts/read-unless-pending-limit.ts'
 import type { LuaScript } from '../scripts/script.ts'
+import type { RedisCall, ScriptCall } from '../sender.ts'
 import { isRequestTooLarge } from '../sender.ts'
 import type { RedisReply } from '../transport.ts'
 import { finishReadsInOrderScript } from './claim-in-order.ts'
+import { lookForLettersScript, waitNoMoreScript } from './go-on.ts'
 import { OrderedCalls } from './ordered-calls.ts'
 import { OrderedClaims } from './ordered-claims.ts'
+import { OrderedEntryWaiter } from './ordered-entry-waiter.ts'
+import { OrderedSlots } from './ordered-slots.ts'
 import { MOST_UNPLACED, placeEntriesScript, sweepLanesScript, unplacedEntriesScript } from './place-entries.ts'
-import { lanesThereScript, readInOrderScript, UNPLACED_ANSWER } from './read-in-order.ts'
+import { lanesThereScript, POLLER_NAMES, readInOrderScript, UNPLACED_ANSWER } from './read-in-order.ts'
 
 /** How often a run tries to make members of all that is pending, before it leaves that to the next. */
 const TRIES = 3
 
 /** A group on Redis that keeps the order of its keys. */
-export class OrderedRedisGroup extends RedisGroup implements OrderedGroup {
+export class OrderedRedisGroup extends RedisGroup implements OrderedGroup, AwaitableSlots {
   readonly claims: ClaimerOperations
   mayHaveLanes = true
   listener: OrderListener | undefined
   readonly #calls: OrderedCalls
-  /** Slots under which something was read: all that is pending has a lane by then. */
-  readonly #begun = new Set<string>()
-  /** The last entry that reads under a slot brought. */
-  readonly #lastRead = new Map<string, string>()
+  readonly #slots: OrderedSlots
+  /** By the tokens of slots under which was read, so that all that is pending had a lane by then: the id above which nothing was. */
+  readonly #begun = new Map<string, string>()
   /** What reads ask for at most: less once an answer was larger than a service takes. */
   #mostEntries = Infinity
 
@@ -51,7 +56,10 @@ export class OrderedRedisGroup extends RedisGroup implements OrderedGroup {
     const calls = new OrderedCalls(group.calls, ordering)
     super(calls, { mostEntries: Infinity }, group.waiting)
     this.#calls = calls
-    this.claims = new OrderedClaims(calls)
+    this.claims = new OrderedClaims(calls, ({ consumerName, token }) => {
+      return !consumerName.startsWith(POLLER_NAMES) || this.#begun.has(token)
+    })
+    this.#slots = new OrderedSlots(calls, (slot, end) => this.giveSlot(slot, end))
     calls.order = this
   }
 
@@ -66,11 +74,10 @@ export class OrderedRedisGroup extends RedisGroup implements OrderedGroup {
     settlements: readonly Settlement[],
     request: ReadRequest,
   ): Promise<ReadResult> {
-    const isFirst = !this.#begun.has(slot.token)
-    let read = await this.#read(slot, settlements, request, isFirst)
+    let read = await this.#read(slot, settlements, request)
     for (let tries = 0; read === undefined && tries < TRIES; tries++) {
       await this.#placeAll(slot)
-      read = await this.#read(slot, [], request, true)
+      read = await this.#read(slot, [], request)
     }
     if (read) return read
     const failures = [heldWithoutOrderError(this.#calls.address.group)]
@@ -82,19 +89,21 @@ export class OrderedRedisGroup extends RedisGroup implements OrderedGroup {
     slot: Slot,
     settlements: readonly Settlement[],
     { count, maxPending, maxParked = Infinity, riders }: ReadRequest,
-    isFirst: boolean,
   ): Promise<ReadResult | undefined> {
     const { stream, keys } = this.#calls.address
     const { laneKeys } = this.#calls
     const asked = Math.min(count, this.#mostEntries)
-    const bounds = [asked, maxPending ?? '', maxParked === Infinity ? 'inf' : maxParked, Number(isFirst)]
+    const after = this.#begun.get(slot.token)
+    const isFirst = after === undefined
+    const bounds = [asked, maxPending ?? '', maxParked === Infinity ? 'inf' : maxParked, after ?? '']
     const call = {
       script: readInOrderScript,
-      keys: [stream, this.#calls.lease(slot), keys.waiting, keys.wake, keys.paused, keys.due, ...laneKeys],
-      args: [...this.#calls.fence(slot), ...bounds, this.#lastRead.get(slot.token) ?? '-'],
+      keys: [stream, this.#calls.lease(slot), keys.waiting, keys.wake, keys.paused, ...laneKeys],
+      args: [...this.#calls.fence(slot), ...bounds],
     }
     const { delays } = this.#calls.address
-    const calls = delays ? [call, getCommand(delayKeys(stream).next)] : [call]
+    const calls: RedisCall[] = delays ? [call, getCommand(delayKeys(stream).next)] : [call]
+    const looksAt = isFirst && this.#calls.ordering.waitsForLetters ? calls.push(this.#lookForLetters(slot)) - 1 : 0
     const { settled, replies, ...told } = await this.#calls.settleAnd(slot, settlements, calls, riders)
     const nothing = { ...settled, ...NOTHING, ...told }
     // what a lost group held is nobody's: whoever made it again ends
@@ -104,25 +113,38 @@ export class OrderedRedisGroup extends RedisGroup implements OrderedGroup {
     if (answer instanceof RedisReplyError && isRequestTooLarge(answer)) this.#mostEntries = Math.ceil(asked / 2)
     if (answer instanceof RedisConnectionError) return nothing
     if (answer instanceof RedisReplyError) return { ...nothing, failures: [...settled.failures, answer] }
-    const [reply = null, hasLanes, text = '', now = ''] = replyItems(answer)
+    const [reply = null, hasLanes, last = '', text = '', now = ''] = replyItems(answer)
     if (reply === UNPLACED_ANSWER && settlements.length === 0) return undefined
-    this.#note(slot, reply, hasLanes === 1, isFirst)
+    const came = cameBy(reply)
+    // of a group that is paused as a whole nothing was inspected
+    if (typeof reply !== 'number' || LOOKED.has(reply))
+      this.#begun.set(slot.token, came.entries?.at(-1)?.id ?? after ?? replyAsText(last))
+    if (hasLanes !== 0) this.mayHaveLanes = true
+    else if (isFirst) this.mayHaveLanes = false
+    const gone = looksAt > 0 ? (replies[looksAt] ?? null) : 0
+    if (gone instanceof Error) return { ...nothing, ...came, failures: [...settled.failures, gone] }
+    if (isFirst && hasLanes === 2 && !this.#calls.ordering.waitsForLetters) await this.#waitNoMore(slot)
     const seen = {
       ...seenPauses(replyAsText(text), Number(replyAsText(now))),
       ...(nextDelayed instanceof Error ? {} : seenDelays(replyAsText(nextDelayed))),
     }
-    const came = cameBy(reply)
-    const last = came.entries?.at(-1)
-    if (last) this.#lastRead.set(slot.token, last.id)
-    return { ...nothing, ...seen, ...came }
+    const counts = Number(gone) > 0 ? { ...settled.counts, deadLettersGone: Number(gone) } : settled.counts
+    return { ...nothing, ...seen, ...came, counts }
   }
 
-  #note(slot: Slot, reply: RedisReply, hasLanes: boolean, isFirst: boolean): void {
-    // of a group that is paused as a whole nothing was inspected
-    if (reply !== NOT_READ_ANSWERS.paused && reply !== NOT_READ_ANSWERS.slotLost && reply !== UNPLACED_ANSWER)
-      this.#begun.add(slot.token)
-    if (hasLanes) this.mayHaveLanes = true
-    else if (isFirst) this.mayHaveLanes = false
+  /** Whether the letters are still there that keys wait for: some of them a run. */
+  #lookForLetters(slot: Slot): ScriptCall {
+    const { stream, keys } = this.#calls.address
+    return {
+      script: lookForLettersScript,
+      keys: [stream, this.#calls.lease(slot), keys.due, keys.waiting, keys.deadLetters, ...this.#calls.laneKeys],
+      args: this.#calls.fence(slot),
+    }
+  }
+
+  /** No key waits for a letter any more, as one did before this deployment. */
+  async #waitNoMore(slot: Slot): Promise<void> {
+    while ((await this.#run(slot, waitNoMoreScript, [])) === 1);
   }
 
   /** Makes members of all that is pending and has no lane, and takes off what is pending no more. */
@@ -193,7 +215,11 @@ export class OrderedRedisGroup extends RedisGroup implements OrderedGroup {
     })
   }
 
-  override async giveSlot(slot: Slot, end?: PollerRunEnd): Promise<boolean> {
+  override giveSlot(slot: Slot, end?: PollerRunEnd): Promise<boolean> {
+    return this.#slots.give(slot, end, () => this.#giveSlot(slot, end))
+  }
+
+  async #giveSlot(slot: Slot, end?: PollerRunEnd): Promise<boolean> {
     if (slot.token === '' || !end) return super.giveSlot(slot, end)
     const { stream, keys, settings } = this.#calls.address
     if (end.isInDoubt) await this.#release(slot, end.known)
@@ -206,16 +232,24 @@ export class OrderedRedisGroup extends RedisGroup implements OrderedGroup {
     return end.takesFlag && reply === 1
   }
 
+  override takeSlot(kind: SlotKind, slots: number, leaseMs: number): Promise<Slot | undefined> {
+    return this.#slots.take(kind, slots, leaseMs)
+  }
+
+  get looksAgain(): boolean {
+    return this.#slots.isWorthWaiting
+  }
+
   openWaiter(): EntryWaiter {
-    throw new TypeError('a consumer with orderedBy does not listen')
+    return new OrderedEntryWaiter(this.#calls, this.waiting, this)
   }
 
   laneQuestion(consumerName: string, asked: readonly LaneAsked[]): LaneQuestion {
     const { stream, group } = this.#calls.address
-    const { lanes, laneOf } = this.#calls.lanes
+    const { lanes } = this.#calls.lanes
     return {
       script: lanesThereScript,
-      keys: [stream, lanes, laneOf],
+      keys: [stream, lanes],
       args: [group, consumerName, ...asked.flatMap(({ lane, undone }) => [lane, undone.length, ...undone])],
     }
   }
@@ -229,8 +263,11 @@ const NOTHING = {
   groupRecreated: false,
 }
 
+/** Answers of a read that has inspected what is pending, and reads nothing. */
+const LOOKED: ReadonlySet<number> = new Set([NOT_READ_ANSWERS.pendingLimit, NOT_READ_ANSWERS.parkedLimit])
+
 /** What a read brought, or why it brought nothing. */
-function cameBy(reply: RedisReply) {
+function cameBy(reply: RedisReply): Partial<ReadResult> {
   if (typeof reply === 'number')
     return {
       ...(reply === NOT_READ_ANSWERS.slotLost && { leaseLost: true }),

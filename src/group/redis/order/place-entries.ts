@@ -29,7 +29,7 @@ ${LUA_LANES}
  * Gives what is pending and in no lane, and what lies under a poller's name, in the order of ids, a page at a time. Nothing of that name is in anybody's hands: the caller has the slot, and has read nothing yet.
  * What was trimmed is taken off.
  *
- * KEYS stream, lease, due, waiting, state, lanes, the hash of their members. ARGV group, consumer, token, the id to go on behind ('' from the start), how many it gives. Answers 0 if the lease is gone, else the id to go on behind
+ * KEYS stream, lease, due, waiting, state, the keys of lanes. ARGV group, consumer, token, the id to go on behind ('' from the start), how many it gives. Answers 0 if the lease is gone, else the id to go on behind
  * ('' nothing is left), [id, fields] an entry, how many were taken off, and 1 if a lost group has yet to get back what was set aside.
  */
 export const unplacedEntriesScript: LuaScript = {
@@ -64,7 +64,7 @@ return {isMore and last or '', out, lost, beside('HEXISTS', orderState, 'healing
 /**
  * Makes entries members of their lanes, lowest id first. What lies under the name of a process that died is set aside, with its count, as a suspect; what a living run holds is left to it.
  *
- * KEYS stream, lease, due, waiting, then the leases of slots, then state, lanes, the hash of their members. ARGV group, consumer, token, 1 if entries under the caller's own name never reached it: they get back
+ * KEYS stream, lease, due, waiting, then the leases of slots, then state, the keys of lanes. ARGV group, consumer, token, 1 if entries under the caller's own name never reached it: they get back
  * their delivery (2: but for what was there as it took the name, as no read was answered), else 0; the number of slots, their names, ms after which what else holds entries has died; then for each entry id, lane. Answers 0 if the lease is gone, else how many a living run holds, and how many were taken off.
  */
 export const placeEntriesScript: LuaScript = {
@@ -118,7 +118,7 @@ return {busy, lost}
 /**
  * Takes members off that are pending no more, and first members, a page at a time: their lanes go on. What the group was made again above comes again.
  *
- * KEYS stream, lease, due, waiting, state, lanes, the hash of their members. ARGV group, consumer, token, which hash, a cursor. Answers the next cursor, `0` once all were inspected.
+ * KEYS stream, lease, due, waiting, state, the keys of lanes. ARGV group, consumer, token, which hash, a cursor. Answers the next cursor, `0` once all were inspected.
  */
 export const sweepLanesScript: LuaScript = {
   keyCount: undefined,

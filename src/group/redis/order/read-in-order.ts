@@ -1,5 +1,5 @@
 import { PARKED_CONSUMER } from '../../../core/keys.ts'
-import { ORDER_POLICY, UNPLACED_CONDITION } from '../../ordering.ts'
+import { LANES_FROM, LANES_TO, UNPLACED_CONDITION } from '../../ordering.ts'
 import { LUA_READ_KEYS_BESIDE_GROUP } from '../scripts/fence.ts'
 import { SEES_PAUSES } from '../scripts/pauses.ts'
 import { NOT_READ_ANSWERS, PENDING_LIMIT_FLAG_MS } from '../scripts/read-unless-pending-limit.ts'
@@ -9,35 +9,47 @@ import { LUA_LANE_KEYS } from './lanes.ts'
 /** What the script answers besides NOT_READ_ANSWERS: something is pending that no lane has. */
 export const UNPLACED_ANSWER = 9
 
-/** Entries of reads that were not heard of that one read gives, at most. */
-const UNHEARD = 1_000
-
 /** What pollers' names begin with. */
 export const POLLER_NAMES = 'poller-'
 
 /**
  * Reads new entries, if the slot is still ours. The first read of a run reads nothing while something is pending that no lane has: what a dead poller held, what was redriven, what was
- * set aside before the group kept order.
+ * set aside before the group kept order. A later one gives what a read before it brought that its run has not heard of: clients send a request again whose answer is lost, and what
+ * comes next must not go before it.
  *
- * KEYS stream, lease, waiting, the flag of publishers, paused, due, state, lanes, the hash of their members. ARGV group, consumer, token, count, max pending ('' any number), max set aside, 1 for a run's first
- * read, the last id that a read brought its run ('-' none). What lies under the name above it was read by a call whose answer was lost, and which the client sent again: it comes first. Answers an array: what XREADGROUP does, or a number of NOT_READ_ANSWERS, or 9; 1 if there are lanes; the text of what is paused, and the server's time.
+ * KEYS stream, lease, waiting, the flag of publishers, paused, state, the keys of lanes. ARGV group, consumer, token, count, max pending ('' any number), max set aside, the id above which this run
+ * has read nothing ('' its first read). Answers an array: what XREADGROUP does, or a number of NOT_READ_ANSWERS, or 9; 1 if there are lanes, 2 if keys wait for dead letters; that id, of a first read; the text of
+ * what is paused, and the server's time.
  */
 export const readInOrderScript: LuaScript = {
   keyCount: 9,
   lua: `
 ${LUA_LANE_KEYS}
-local stream, lease, waiting, flag, paused, due = unpack(KEYS)
-local group, consumer, token, count, max, maxParked, isFirst, last = unpack(ARGV)
+local stream, lease, waiting, flag, paused = unpack(KEYS)
+local group, consumer, token, count, max, maxParked, after = unpack(ARGV)
+local isFirst = after == ''
 ${LUA_READ_KEYS_BESIDE_GROUP}
 ${SEES_PAUSES}
 local ours, text = leaseAndPauses()
-local members
-local function answer(is) return seeing({is, members > 0 and 1 or 0}) end
+local members, last
+local function answer(is) return seeing({is, beside('EXISTS', awaited) == 1 and 2 or members > 0 and 1 or 0, last or ''}) end
 members = redis.call('HLEN', laneOf)
 see(text)
 if token == '' or not ours then return answer(${NOT_READ_ANSWERS.slotLost}) end
 if isAllPaused then return answer(${NOT_READ_ANSWERS.paused}) end
-if max ~= '' or isFirst == '1' then
+if not isFirst then
+  local unheard, entries = redis.call('XPENDING', stream, group, '(' .. after, '+', count, consumer), {}
+  for _, p in ipairs(unheard) do entries[#entries + 1] = redis.call('XRANGE', stream, p[1], p[1])[1] end
+  if #entries > 0 then return answer({{stream, entries}}) end
+else
+  -- where there is no stream, what follows says so as all else does
+  for _, info in ipairs(redis.pcall('XINFO', 'GROUPS', stream)) do
+    local fields = {}
+    for i = 1, #info, 2 do fields[info[i]] = info[i + 1] end
+    if fields.name == group then last = fields['last-delivered-id'] end
+  end
+end
+if max ~= '' or isFirst then
   local pending, parked, ofPollers = redis.call('XPENDING', stream, group), 0, 0
   for _, c in ipairs(pending[4] or {}) do
     if c[1] == '${PARKED_CONSUMER}' then parked = tonumber(c[2])
@@ -45,27 +57,17 @@ if max ~= '' or isFirst == '1' then
   end
   -- runs without order give back what waits: then members are neither the first of their lane nor behind it
   local function isLoose()
-    local behind = beside('ZLEXCOUNT', waiting, '[${ORDER_POLICY} =', '(${ORDER_POLICY} >') or 0
-    return members ~= behind + (beside('HLEN', lanes) or 0)
+    local behind = beside('ZLEXCOUNT', waiting, '[${LANES_FROM}', '(${LANES_TO}') or 0
+    return members > behind + (beside('HLEN', lanes) or 0)
   end
   local function unplaced() return (beside('ZRANGEBYLEX', waiting, '[${UNPLACED_CONDITION}\\n', '(${UNPLACED_CONDITION}\\11', 'LIMIT', 0, 1) or {})[1] end
-  if isFirst == '1' and (ofPollers > 0 or pending[1] ~= members or isLoose() or unplaced()) then return answer(${UNPLACED_ANSWER}) end
+  if isFirst and (ofPollers > 0 or pending[1] ~= members or isLoose() or unplaced()) then return answer(${UNPLACED_ANSWER}) end
   if max ~= '' and (pending[1] - parked > tonumber(max) or parked > tonumber(maxParked)) then
     redis.pcall('SETNX', flag, 'held')
     redis.pcall('GETEX', flag, 'PX', ${PENDING_LIMIT_FLAG_MS})
     return answer(parked > tonumber(maxParked) and ${NOT_READ_ANSWERS.parkedLimit} or ${NOT_READ_ANSWERS.pendingLimit})
   end
 end
-local found = isFirst == '1' and {} or redis.call('XPENDING', stream, group, last == '-' and '-' or '(' .. last, '+', ${UNHEARD}, consumer)
-local unheard = {}
-for _, p in ipairs(found) do
-  -- what was taken is in the index
-  if not beside('ZSCORE', due, p[1]) then
-    local entry = redis.call('XRANGE', stream, p[1], p[1])[1]
-    if entry then unheard[#unheard + 1] = entry else redis.call('XACK', stream, group, p[1]) end
-  end
-end
-if #unheard > 0 then return answer({{stream, unheard}}) end
 return answer(redis.call('XREADGROUP', 'GROUP', group, consumer, 'COUNT', count, 'STREAMS', stream, '>'))
 `,
 }
@@ -73,12 +75,12 @@ return answer(redis.call('XREADGROUP', 'GROUP', group, consumer, 'COUNT', count,
 /**
  * Says of lanes whether they are there, or have one of some entries that is still under the slot's name: the outcome of such a one is not stored.
  *
- * KEYS stream, lanes, the hash of their members. ARGV group, consumer, then for each lane its name, a number of ids, the ids. Answers 1 or 0 for each, then 1 if there are lanes.
+ * KEYS stream, lanes. ARGV group, consumer, then for each lane its name, a number of ids, the ids. Answers 1 or 0 for each, then 1 if there are lanes.
  */
 export const lanesThereScript: LuaScript = {
-  keyCount: 3,
+  keyCount: 2,
   lua: `
-local stream, lanes, laneOf = unpack(KEYS)
+local stream, lanes = unpack(KEYS)
 -- there may be more of them than a call takes
 local group, consumer = ARGV[1], ARGV[2]
 local out, at = {}, 3
@@ -90,7 +92,7 @@ while at <= #ARGV do
   end
   out[#out + 1], at = isThere, last + 1
 end
-out[#out + 1] = redis.call('HLEN', laneOf) > 0 and 1 or 0
+out[#out + 1] = redis.call('HLEN', lanes) > 0 and 1 or 0
 return out
 `,
 }

@@ -3,19 +3,22 @@ import { ORDER_POLICY } from '../../ordering.ts'
 import { SETTLE_SCRIPT_ANSWERS, settleEntriesScript } from '../scripts/settle.ts'
 import { editedScript } from './edited.ts'
 import { LUA_LANE_KEYS, LUA_LANES } from './lanes.ts'
+import { WAITS_FOR_LETTERS } from './letters-in-order.ts'
 
 /**
  * Settles as `settleEntriesScript` does, keeping order: what stays undone becomes a member of its lane, and what is pending no more leaves its own, in the same step. Acknowledgements
  * are behind the fence, too.
  *
- * KEYS, after those: state, lanes, the hash of their members. ARGV, after those: for each entry whose lane its run knows the id and the lane, then how many. For each entry there may
+ * KEYS, after those: state, the keys of lanes. ARGV, after those: for each entry whose lane its run knows the id and the lane, then how many, then 1 if keys wait after dead letters. For each entry there may
  * also be 'ack', id, count, 0; or 'left', id, count, 0 of one that another call may have taken off, or set aside.
  */
 export const settleInOrderScript = editedScript(settleEntriesScript, [
+  ...WAITS_FOR_LETTERS,
   [
     'local stream, lease, due, waiting, letters, state = unpack(KEYS, 1, 6)',
     `${LUA_LANE_KEYS}
-local laneFor = {}
+local laneFor, orderingKey = {}, nil
+local waitsForLetters = table.remove(ARGV) == '1'
 for _ = 1, tonumber(table.remove(ARGV)) do
   local lane = table.remove(ARGV)
   laneFor[table.remove(ARGV)] = lane

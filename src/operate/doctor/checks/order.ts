@@ -49,6 +49,7 @@ function stateText({ state, dueInMs = 0, condition, consumerName = '', isPaused 
     return dueInMs > 0 ? `due in ${formatDurationRoughly(dueInMs)}` : `due for ${formatDurationRoughly(-dueInMs)}`
   if (state === 'suspect') return 'whose process died'
   if (state === 'in-hand') return `in hand of ${quotedValue(consumerName)}`
+  if (state === 'dead-letter') return 'which is a dead letter'
   if (state === 'not-pending') return 'which is pending no more'
   return condition ? `which waits for "${condition.reason} ${condition.what}"` : 'which waits for a condition'
 }
@@ -62,8 +63,9 @@ function fixOf({ first }: KeyInspection, { stream, group, consumer }: CheckSubje
   if (condition) return 'end what it waits for (millrace status --details shows it)'
   if (state === 'time' && dueInMs > 0)
     return 'see in the log why it fails; once its deliveries are used up it is a dead letter, and its key goes on'
-  if (state === 'not-pending')
-    return 'see whether it is a dead letter (millrace dlq list), to be redriven or dropped; else see that the poller runs, whose next run has the key go on'
+  if (state === 'dead-letter')
+    return 'redrive its dead letter, or drop it (millrace dlq ls --key): until then its key waits'
+  if (state === 'not-pending') return 'see that the poller runs, whose next run has the key go on'
   return "see that poller and claimer are scheduled and succeed: their schedules, their logs, the alarm 'claimer fails'"
 }
 
