@@ -53,6 +53,7 @@ export class RunOrder implements RunPolicy, OrderListener, OrderOfRun {
     this.#group = group
     this.#keyOf = keyOf
     group.listener = this
+    this.waiting(0)
   }
 
   questions(jobs: readonly PolicyJob[]): readonly PolicyQuestion[] {
@@ -151,6 +152,10 @@ export class RunOrder implements RunPolicy, OrderListener, OrderOfRun {
       return undefined
     }
     return this.#undone(job, key)
+  }
+
+  waiting(entries: number): void {
+    this.#inside.parts.report.limited('waiting', entries)
   }
 
   hears(decisions: ReadonlyMap<PolicyJob, CheckedPolicyDecision>): void {
