@@ -15,7 +15,7 @@ const OVER_REST = "export { connectUpstash } from 'millrace/upstash';"
 const POLLER = `export { createPoller } from 'millrace'; ${DEFINE} ${OVER_TCP}`
 
 const FUNCTIONS = {
-  'a poller over TCP': [POLLER, '192.5 KB'],
+  'a poller over TCP': [POLLER, '192.6 KB'],
   'a claimer over TCP': [`export { createClaimer } from 'millrace'; ${DEFINE} ${OVER_TCP}`, '198.6 KB'],
   'a poller over REST': [`export { createPoller } from 'millrace'; ${DEFINE} ${OVER_REST}`, '166 KB'],
   'a publisher over TCP': [`export { createPublisher, defineEvent } from 'millrace'; ${OVER_TCP}`, '124 KB'],
@@ -62,11 +62,11 @@ const FEATURES = {
 }
 
 const ENTRY_POINTS = {
-  millrace: '371 KB',
+  millrace: '371.4 KB',
   'millrace/ioredis': '74.2 KB',
   'millrace/upstash': '47 KB',
   'millrace/operate': '160.6 KB',
-  'millrace/lambda': '18 KB',
+  'millrace/lambda': '18.2 KB',
   'millrace/s3': '4.8 KB',
   'millrace/powertools': '47.7 KB',
   'millrace/janitor': '50.1 KB',
