@@ -15,7 +15,7 @@ const OVER_REST = "export { connectUpstash } from 'millrace/upstash';"
 const POLLER = `export { createPoller } from 'millrace'; ${DEFINE} ${OVER_TCP}`
 
 const FUNCTIONS = {
-  'a poller over TCP': [POLLER, '192.5 KB'],
+  'a poller over TCP': [POLLER, '192.6 KB'],
   'a claimer over TCP': [`export { createClaimer } from 'millrace'; ${DEFINE} ${OVER_TCP}`, '198.6 KB'],
   'a poller over REST': [`export { createPoller } from 'millrace'; ${DEFINE} ${OVER_REST}`, '166 KB'],
   'a publisher over TCP': [`export { createPublisher, defineEvent } from 'millrace'; ${OVER_TCP}`, '124 KB'],
@@ -27,11 +27,11 @@ const FUNCTIONS = {
 
 /** To a poller over TCP. */
 const FEATURES = {
-  'definePolicy()': ["export { definePolicy } from 'millrace'", '22 KB'],
-  'idempotent()': ["export { idempotent } from 'millrace'", '27.4 KB'],
-  'circuitBreaker()': ["export { circuitBreaker } from 'millrace'", '56.7 KB'],
-  'rateLimit()': ["export { rateLimit } from 'millrace'", '57.6 KB'],
-  'concurrencyLimit()': ["export { concurrencyLimit } from 'millrace'", '57.6 KB'],
+  'definePolicy()': ["export { definePolicy } from 'millrace'", '22.8 KB'],
+  'idempotent()': ["export { idempotent } from 'millrace'", '28.2 KB'],
+  'circuitBreaker()': ["export { circuitBreaker } from 'millrace'", '57.5 KB'],
+  'rateLimit()': ["export { rateLimit } from 'millrace'", '58.4 KB'],
+  'concurrencyLimit()': ["export { concurrencyLimit } from 'millrace'", '58.4 KB'],
   'orderedBy()': ["export { orderedBy } from 'millrace'", '70 KB'],
   'effects()': ["export { effects } from 'millrace'", '31 KB'],
   'filterPatterns()': ["export { filterPatterns } from 'millrace'", '5.4 KB'],
@@ -39,10 +39,10 @@ const FEATURES = {
   'claimCheck()': ["export { claimCheck } from 'millrace'", '3.5 KB'],
   'prioritized()': ["export { prioritized } from 'millrace'", '5.4 KB'],
   's3Store()': ["export { s3Store } from 'millrace/s3'", '1.1 KB'],
-  'onBatch()': ["export { onBatch } from 'millrace'", '2.9 KB'],
+  'onBatch()': ["export { onBatch } from 'millrace'", '3 KB'],
   'lambdaFunction(), with onBatch()': [
     "export { onBatch } from 'millrace'; export { lambdaFunction } from 'millrace/lambda'",
-    '13.2 KB',
+    '13.6 KB',
   ],
   'notifyFunction()': ["export { notifyFunction } from 'millrace/lambda'", '2 KB'],
   'invokeSelf()': ["export { invokeSelf } from 'millrace/lambda'", '0.7 KB'],
@@ -66,7 +66,7 @@ const ENTRY_POINTS = {
   'millrace/ioredis': '74.2 KB',
   'millrace/upstash': '47 KB',
   'millrace/operate': '176 KB',
-  'millrace/lambda': '18 KB',
+  'millrace/lambda': '18.2 KB',
   'millrace/s3': '4.8 KB',
   'millrace/powertools': '47.8 KB',
   'millrace/janitor': '50.1 KB',

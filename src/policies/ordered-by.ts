@@ -1,4 +1,3 @@
-import type { Entry } from '../core/entry.ts'
 import { isSynchronousFunction } from '../core/handler-function.ts'
 import type { ConsumerKeys } from '../core/keys.ts'
 import { assertKnownOptions, assertOneOf, wrongUseError } from '../core/options.ts'

@@ -93,7 +93,7 @@ export class MemoryOrderedBase extends MemoryGroupBase {
 
   override buried(group: MemoryConsumerGroup, id: string, letterId: string): void {
     const lane = this.#laneOf(id)
-    const waits = this.#ordering.waitsForLetters && keyOfLane(lane) !== undefined
+    const waits = this.ordering.waitsForLetters && keyOfLane(lane) !== undefined
     if (waits) awaitLetter(this.lanes, { lane, id, letterId })
     super.buried(group, id, letterId)
     if (!waits) return
@@ -123,7 +123,7 @@ export class MemoryOrderedBase extends MemoryGroupBase {
   }
 
   get waitsForLetters(): boolean {
-    return this.#ordering.waitsForLetters
+    return this.ordering.waitsForLetters
   }
 
   override setAside(group: MemoryConsumerGroup, id: string, given: Omit<ReturnToPending, 'owner'>): void {
