@@ -109,7 +109,7 @@ export class RetryFeeder {
       if (room < 1) {
         hasMore = false
         this.#dueAt = Infinity
-        return
+        return undefined
       }
       const told = namedConditions(conditions, this.#run)
       const taken = await this.#starter.take({ room, till: hasMore ? this.#till : undefined, conditions: told })
@@ -119,6 +119,7 @@ export class RetryFeeder {
       this.#noteDue(taken.left)
       conditions = this.#over(taken.left)
       hasMore = taken.isMore || conditions.length > 0
+      return () => this.#starter.run(taken.jobs)
     }
     this.#noteDue(aside)
     const isMore = () => hasMore || (!this.#pool.isIdle && this.#run.time.clock.monotonic() >= this.#dueAt)
@@ -149,7 +150,7 @@ export class RetryFeeder {
     for (const [n, entry] of entries.entries()) {
       if (!mayGoOn() || !mayBeAlone()) return entries.slice(n)
       const queue = [entry]
-      await this.#turns.alone({ atOnce: 1, mayGoOn, ...this.#startsFrom(queue) })
+      await this.#turns.alone({ atOnce: 1, mayGoOn, rounds, ...this.#startsFrom(queue) })
     }
     return []
   }
@@ -166,6 +167,7 @@ export class RetryFeeder {
       start: async (most) => {
         const waiting = await this.#starter.start(queue.splice(0, most))
         queue.unshift(...waiting)
+        return undefined
       },
     }
   }
