@@ -104,7 +104,8 @@ export class RetryFeeder {
     let conditions = this.#over(aside)
     // what the server decides by itself nobody has to name
     let hasMore = conditions.length > 0 || (this.#till === undefined && aside.dueInMs === 0)
-    const start = async (most: number) => {
+    let hasMuchMore = false
+    const start = async (most: number, isAhead = false) => {
       const room = Math.min(most, this.room)
       if (room < 1) {
         hasMore = false
@@ -112,18 +113,23 @@ export class RetryFeeder {
         return undefined
       }
       const told = namedConditions(conditions, this.#run)
-      const taken = await this.#starter.take({ room, till: hasMore ? this.#till : undefined, conditions: told })
+      const taken = await this.#starter.take({ room, till: hasMore ? this.#till : undefined, conditions: told }, isAhead)
       this.#till = taken.till
       handed.push(...taken.handed)
       if (!taken.isMore) for (const condition of conditions) this.#emptied.add(condition)
       this.#noteDue(taken.left)
       conditions = this.#over(taken.left)
       hasMore = taken.isMore || conditions.length > 0
-      return () => this.#starter.run(taken.jobs)
+      hasMuchMore = taken.isMuchMore === true && conditions.length === 0
+      return { size: taken.jobs.length, run: () => this.#starter.run(taken.jobs) }
     }
     this.#noteDue(aside)
     const isMore = () => hasMore || (!this.#pool.isIdle && this.#run.time.clock.monotonic() >= this.#dueAt)
-    await this.#turns.together(isMore, start, rounds, this.#pace, () => this.#dueAt)
+    await this.#turns.together(isMore, start, rounds, {
+      pace: this.#pace,
+      moreAt: () => this.#dueAt,
+      hasMuchMore: () => hasMuchMore,
+    })
     this.hasLeft = hasMore
     return handed
   }
@@ -157,7 +163,7 @@ export class RetryFeeder {
 
   async #together(entries: readonly WaitingClaimedEntry[], rounds: number, pace?: StartPace): Promise<void> {
     const { hasMore, start } = this.#startsFrom([...entries])
-    await this.#turns.together(hasMore, start, rounds, pace)
+    await this.#turns.together(hasMore, start, rounds, { pace })
   }
 
   /** How those of a queue are started. */

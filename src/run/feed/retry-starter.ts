@@ -87,13 +87,16 @@ export class RetryStarter {
     return { maxBytes: parts.consumer.settings.maxBytes - settler.bytes, unless, guards: policies?.guards }
   }
 
-  /** Takes what comes back, but for what is at its last delivery: that waits. The rest has to run. @throws {RedisConnectionError} No reply came. */
-  async take(wanted: TakeRequest): Promise<Taken> {
+  /** Takes what comes back, but for what is at its last delivery: that waits. The rest has to run. @param isAhead Others are in hand by then, or under way. @throws {RedisConnectionError} No reply came. */
+  async take(wanted: TakeRequest, isAhead = false): Promise<Taken> {
     const { settler, report, pauses, parts, policies } = this.#run
     const done = settler.takeDone()
     // the server does not know of which type an entry is: what may be at its last delivery is handed over
     const { fewestDeliveries: maxDeliveries } = parts.consumer.routeBounds
-    const request = { ...this.#bounds, ...wanted, maxDeliveries, scripts: policies?.takeScripts }
+    const { maxBytes = 0, ...bounds } = this.#bounds
+    // two may be under way
+    const share = isAhead ? Math.ceil(maxBytes / 3) : maxBytes
+    const request = { ...bounds, maxBytes: share, ...wanted, maxDeliveries, scripts: policies?.takeScripts }
     const call = this.#claims.settleAndTake(parts.slot, done, request)
     const taken = await settler.by(done, call).catch((error: unknown) => {
       settler.doubtTake((done) => this.#claims.settleAndGiveBack(parts.slot, done))

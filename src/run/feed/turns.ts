@@ -1,20 +1,33 @@
+import { CLAIM_PAGE_LIMITS } from '../../group/redis/scripts/claim-page.ts'
 import type { CallPool } from '../call-pool.ts'
 import type { Run } from '../run.ts'
 import type { IsolationGate } from './isolation-gate.ts'
 import type { StartPace } from './start-pace.ts'
 
+/** What was started and has yet to run. */
+export interface StartedPage {
+  readonly size: number
+  /** Has the pool run it. */
+  readonly run: () => Promise<unknown>
+}
+
+/** Entries that one request takes ahead, at most: with one page that runs and two under way, no more are under our name than with two pages. */
+const AHEAD_ENTRIES = Math.floor((2 * CLAIM_PAGE_LIMITS.finds) / 3)
+
 /** How one kind of entries is retried. */
 export interface RetryTurn {
   readonly atOnce: number
   /** Lets more be started than run. Left out: no more than there is room for. */
-  readonly pace?: StartPace
+  readonly pace?: StartPace | undefined
   readonly mayGoOn: () => boolean
   /** For how many handlers, one after the other, there is time to be left while more is taken ahead. */
   readonly rounds: number
   /** Whether more can be started. */
   readonly hasMore: () => boolean
-  /** Starts so many, with a request that settles what is done. @returns What has the pool run them, if they do not run by then: others may be taken before. */
-  readonly start: (most: number) => Promise<(() => Promise<unknown>) | undefined>
+  /** Another page can be started while one is under way. */
+  readonly hasMuchMore?: (() => boolean) | undefined
+  /** Starts so many, with a request that settles what is done. @returns What has yet to run, where others may be taken before. @param isAhead Others are in hand by then. */
+  readonly start: (most: number, isAhead?: boolean) => Promise<StartedPage | undefined>
   /** When there may be more to start, on the monotonic clock. Default: only once something has ended. */
   readonly moreAt?: (() => number) | undefined
 }
@@ -42,8 +55,7 @@ export class RetryTurns {
     hasMore: RetryTurn['hasMore'],
     start: RetryTurn['start'],
     rounds: number,
-    pace?: StartPace,
-    moreAt?: RetryTurn['moreAt'],
+    { pace, moreAt, hasMuchMore }: Pick<RetryTurn, 'pace' | 'moreAt' | 'hasMuchMore'> = {},
   ): Promise<void> {
     const { time, parts } = this.#run
     const atOnce = parts.consumer.settings.concurrency
@@ -55,7 +67,7 @@ export class RetryTurns {
           isFirst = false
           return isTurn && time.roundsLeft() >= rounds
         }
-        await this.#turn({ atOnce, mayGoOn, rounds, hasMore, start, moreAt, ...(pace && { pace }) })
+        await this.#turn({ atOnce, mayGoOn, rounds, hasMore, hasMuchMore, start, moreAt, pace })
       })
     }
   }
@@ -99,10 +111,10 @@ export class RetryTurns {
         try {
           if (shared && time.roundsLeft() < 1) continue
           const sentAt = time.clock.monotonic()
-          const run = await start(most)
+          const page = await start(most)
           repliedAt = time.clock.monotonic()
           pace?.waited(repliedAt - sentAt)
-          if (run) repliedAt = await this.#runAhead(turn, run, handlersMs)
+          if (page) repliedAt = await this.#runAhead(turn, page, handlersMs)
         } finally {
           shared?.unreserve()
         }
@@ -113,37 +125,55 @@ export class RetryTurns {
   }
 
   /**
-   * Runs what was taken; while handlers are quick, the next of it is taken meanwhile. That request is sent before these handlers start, so that the server is at work by then.
+   * Runs what was taken; while handlers are quick, the next of it is taken meanwhile, and where there is much, what follows that as well: the server is at work while this reads an answer.
+   * Such a request is sent before these handlers start.
    *
-   * @param run Has the pool run what was taken.
+   * @param first What was taken.
    * @param lastMs What handlers took last.
    * @returns When the last of it started to run, on the monotonic clock.
    */
-  async #runAhead(turn: RetryTurn, run: () => Promise<unknown>, lastMs: number): Promise<number> {
-    const { clock } = this.#run.time
+  async #runAhead(turn: RetryTurn, first: StartedPage, lastMs: number): Promise<number> {
+    const { time } = this.#run
+    const underWay: Promise<StartedPage | undefined>[] = []
+    let startedAt = time.clock.monotonic()
     let handlersMs = lastMs
-    for (let next: typeof run | undefined = run; ; ) {
-      const ahead = this.#mayTakeAhead(turn, handlersMs) ? turn.start(turn.pace?.entries ?? turn.atOnce) : undefined
-      ahead?.catch(() => this.#run.time.stop()) // thrown below
-      const startedAt = clock.monotonic()
-      await next()
-      if (!ahead) return startedAt
-      await this.#pool.until(() => this.#pool.hasRoom)
-      handlersMs = clock.monotonic() - startedAt
-      turn.pace?.note(handlersMs)
-      next = await ahead
-      if (!next) return startedAt
+    try {
+      for (let page: StartedPage | undefined = first; page; page = await underWay.shift()) {
+        while (this.#mayTakeAhead(turn, handlersMs, page.size, underWay.length)) {
+          const ahead = turn.start(Math.min(AHEAD_ENTRIES, turn.pace?.entries ?? turn.atOnce), true)
+          ahead.catch(() => time.stop()) // thrown where it is awaited
+          underWay.push(ahead)
+        }
+        startedAt = time.clock.monotonic()
+        await page.run()
+        if (underWay.length === 0) break
+        await this.#pool.until(() => this.#pool.hasRoom)
+        handlersMs = time.clock.monotonic() - startedAt
+        turn.pace?.note(handlersMs)
+      }
+    } finally {
+      // after one that was not answered: what came all the same goes back, since time is up
+      for (const ahead of underWay) await ahead.then((page) => page?.run()).catch(() => {})
     }
+    return startedAt
   }
 
-  /** Whether more is taken while what was taken last runs: nothing else does, and there is time for both. */
-  #mayTakeAhead({ pace, rounds, hasMore }: RetryTurn, handlersMs: number): boolean {
+  /**
+   * Whether more is taken while what was taken last runs: nothing else does, and there is time for all of it.
+   *
+   * @param size Of what was taken last.
+   * @param underWay Requests that were not answered yet.
+   */
+  #mayTakeAhead(turn: RetryTurn, handlersMs: number, size: number, underWay: number): boolean {
     const { time, settler, policies, alwaysOn, parts } = this.#run
     const { routes, routeBounds, settings } = parts.consumer
-    if (!pace?.isQuick(handlersMs) || policies || parts.shared || !this.#pool.isIdle || !hasMore()) return false
+    const { pace, rounds, hasMore, hasMuchMore } = turn
+    if (!pace?.isQuick(handlersMs) || policies || parts.shared || !this.#pool.isIdle) return false
+    if (underWay > 1 || !(underWay > 0 ? hasMuchMore?.() : hasMore())) return false
+    if (size + (underWay + 1) * AHEAD_ENTRIES > 2 * CLAIM_PAGE_LIMITS.finds) return false
     if (this.#gate.isAwaited || !settler.hasOnlyAcks || settler.bytes >= settings.maxBytes) return false
     if (alwaysOn.limit() === 0 || [...routes.values()].some(({ batching }) => batching)) return false
-    const startsAt = time.clock.monotonic() + handlersMs
+    const startsAt = time.clock.monotonic() + (1 + underWay) * handlersMs
     return time.roundsLeft() > rounds && time.mayStart(startsAt + routeBounds.longestTimeoutMs)
   }
 

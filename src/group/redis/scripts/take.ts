@@ -54,6 +54,9 @@ local function isOpen(condition)
 end
 `
 
+/** `noted()` is the field of a group's state that says what the last take brought; with two under way each has its own, by what its nonce ends with behind the UUID. */
+const NOTED = `local function noted() return 'took:' .. consumer .. nonce:sub(37) end`
+
 /** Looks up what may be taken: of the index, then of the conditions. */
 const FIND = `
 local found, looked, passed, isMore = {}, 0, 0, 0
@@ -94,7 +97,7 @@ local function look(id, count, own, waits)
   if seen and seen[id] then return true end
   local p = own[id] or pendingOf(id, count)
   if not p then return false end
-  local condition = inspects and closedFor(id)
+  local condition = closedFor(id)
   if condition and not refuses('ZADD', waiting, 0, member(condition, id, p[4])) then return false end
   if condition then
     passed = passed + 1
@@ -215,8 +218,11 @@ end
 startChunk()
 if #places > 2 then beside(unpack(places)) end
 -- what this call passed over, the next would, too
-if looked > passed and #(beside('ZRANGEBYSCORE', due, '-inf', dueBy(till), 'LIMIT', passed, 1) or {}) > 0 then isMore = 1 end
-if #entries > 0 then beside('HSET', state, 'took:' .. consumer, table.concat(note)) end`
+local function hasDue(offset) return #(beside('ZRANGEBYSCORE', due, '-inf', dueBy(till), 'LIMIT', offset, 1) or {}) > 0 end
+if looked > passed then
+  if hasDue(passed + room) then isMore = 2 elseif hasDue(passed) then isMore = 1 end
+end
+if #entries > 0 then beside('HSET', state, noted(), table.concat(note)) end`
 
 /**
  * Takes what is due by the index, and what waits for the conditions named, and starts it: fenced, one delivery more, its idle clock restarted. What is at its
@@ -230,7 +236,7 @@ if #entries > 0 then beside('HSET', state, 'took:' .. consumer, table.concat(not
  * KEYS stream, lease, due, waiting, state, paused. ARGV group, consumer, token, nonce, room, room in bytes ('' no bound), max deliveries, the ms since 1970 up to which an
  * entry is due ('' now), a field ('' none), the number of its values that are closed, the values, for each guard 'all' or 'values', then the conditions.
  * Answers 0 if the lease is gone, else the time up to which it looked, [id, count, fields or false, idle ms] an entry, the trimmed ids, in how many ms the next is due ('' none), the conditions that
- * something waits for, 1 if there is more to take, and the text of what is paused (nil: nothing is) with the server's time.
+ * something waits for, 1 if there is more to take, 2 if more than as many again is due, and the text of what is paused (nil: nothing is) with the server's time.
  */
 export const takeSetAsideScript: LuaScript = { keyCount: 6, lua: takeBy('', '') }
 
@@ -259,8 +265,9 @@ redis.call('XPENDING', stream, group, '-', '+', 1)
 see(text)
 till = till == '' and now or tonumber(till)
 local lost = {}
+${NOTED}
 
-local took = beside('HGET', state, 'took:' .. consumer)
+local took = beside('HGET', state, noted())
 if type(took) == 'string' and took:sub(1, #nonce + 1) == nonce .. ' ' then
   local again = {}
   for id, count, isStarted in took:gmatch('(%d+%-%d+)=(%d+)=([01])\\n') do
@@ -296,7 +303,8 @@ ${LUA_NOW_MS}
 ${LUA_READ_KEYS_BESIDE_GROUP}
 ${LUA_SET_ASIDE}
 if not leased() then return 0 end
-local took, given = beside('HGET', state, 'took:' .. consumer), 0
+${NOTED}
+local took, given = beside('HGET', state, noted()), 0
 if type(took) == 'string' and took:sub(1, #nonce + 1) == nonce .. ' ' then
   for id, count, isStarted in took:gmatch('(%d+%-%d+)=(%d+)=([01])\\n') do
     if mine(id, count) then
@@ -307,7 +315,7 @@ if type(took) == 'string' and took:sub(1, #nonce + 1) == nonce .. ' ' then
   end
 end
 -- a group that never was has nothing beside it
-if redis.call('EXISTS', state) == 1 then beside('HSET', state, 'took:' .. consumer, nonce .. ' ') end
+if redis.call('EXISTS', state) == 1 then beside('HSET', state, noted(), nonce .. ' ') end
 return given
 `,
 }
