@@ -113,7 +113,10 @@ export class RetryFeeder {
         return undefined
       }
       const told = namedConditions(conditions, this.#run)
-      const taken = await this.#starter.take({ room, till: hasMore ? this.#till : undefined, conditions: told }, isAhead)
+      const taken = await this.#starter.take(
+        { room, till: hasMore ? this.#till : undefined, conditions: told },
+        isAhead,
+      )
       this.#till = taken.till
       handed.push(...taken.handed)
       if (!taken.isMore) for (const condition of conditions) this.#emptied.add(condition)
@@ -121,7 +124,8 @@ export class RetryFeeder {
       conditions = this.#over(taken.left)
       hasMore = taken.isMore || conditions.length > 0
       hasMuchMore = taken.isMuchMore === true && conditions.length === 0
-      return { size: taken.jobs.length, run: () => this.#starter.run(taken.jobs) }
+      const { jobs, hasFailed } = taken
+      return { size: jobs.length, hasFailed, run: () => this.#starter.run(jobs) }
     }
     this.#noteDue(aside)
     const isMore = () => hasMore || (!this.#pool.isIdle && this.#run.time.clock.monotonic() >= this.#dueAt)

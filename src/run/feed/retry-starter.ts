@@ -1,4 +1,5 @@
 import { PARKED_CONSUMER } from '../../core/keys.ts'
+import { isPlainAck } from '../../core/outcome.ts'
 import type { ClaimedEntry, Delivery } from '../../group/delivery.ts'
 import type { StartClaimedBounds, TakeDueRequest, TakeDueResult } from '../../group/group.ts'
 import type { RetryOperations } from '../../group/redis/redis-retries.ts'
@@ -21,6 +22,8 @@ type TakeRequest = Pick<TakeDueRequest, 'room' | 'till' | 'conditions'>
 type Taken = Omit<TakeDueResult, 'handed' | 'started'> & {
   readonly handed: readonly WaitingClaimedEntry[]
   readonly jobs: readonly Job[]
+  /** Something failed, or was released, of what was settled with it. */
+  readonly hasFailed: boolean
 }
 
 /**
@@ -114,7 +117,8 @@ export class RetryStarter {
       }))
       report.claimed([...given, ...handed])
     }
-    return { ...rest, handed, jobs: this.#inHand(started) }
+    const hasFailed = done.some(({ outcome }) => !isPlainAck(outcome))
+    return { ...rest, handed, jobs: this.#inHand(started), hasFailed }
   }
 
   /** @returns Those that there was no room for: they wait on. @throws {RedisConnectionError} No reply came. */

@@ -7,6 +7,8 @@ import type { StartPace } from './start-pace.ts'
 /** What was started and has yet to run. */
 export interface StartedPage {
   readonly size: number
+  /** Something failed of what its request settled, so that more may. */
+  readonly hasFailed: boolean
   /** Has the pool run it. */
   readonly run: () => Promise<unknown>
 }
@@ -139,7 +141,7 @@ export class RetryTurns {
     let handlersMs = lastMs
     try {
       for (let page: StartedPage | undefined = first; page; page = await underWay.shift()) {
-        while (this.#mayTakeAhead(turn, handlersMs, page.size, underWay.length)) {
+        while (this.#mayTakeAhead(turn, handlersMs, page, underWay.length)) {
           const ahead = turn.start(Math.min(AHEAD_ENTRIES, turn.pace?.entries ?? turn.atOnce), true)
           ahead.catch(() => time.stop()) // thrown where it is awaited
           underWay.push(ahead)
@@ -161,17 +163,18 @@ export class RetryTurns {
   /**
    * Whether more is taken while what was taken last runs: nothing else does, and there is time for all of it.
    *
-   * @param size Of what was taken last.
+   * @param last What was taken last.
    * @param underWay Requests that were not answered yet.
    */
-  #mayTakeAhead(turn: RetryTurn, handlersMs: number, size: number, underWay: number): boolean {
+  #mayTakeAhead(turn: RetryTurn, handlersMs: number, last: StartedPage, underWay: number): boolean {
     const { time, settler, policies, alwaysOn, parts } = this.#run
     const { routes, routeBounds, settings } = parts.consumer
     const { pace, rounds, hasMore, hasMuchMore } = turn
     if (!pace?.isQuick(handlersMs) || policies || parts.shared || !this.#pool.isIdle) return false
     if (underWay > 1 || !(underWay > 0 ? hasMuchMore?.() : hasMore())) return false
-    if (size + (underWay + 1) * AHEAD_ENTRIES > 2 * CLAIM_PAGE_LIMITS.finds) return false
-    if (this.#gate.isAwaited || !settler.hasOnlyAcks || settler.bytes >= settings.maxBytes) return false
+    if (last.size + (underWay + 1) * AHEAD_ENTRIES > 2 * CLAIM_PAGE_LIMITS.finds) return false
+    if (last.hasFailed || this.#gate.isAwaited || !settler.hasOnlyAcks || settler.bytes >= settings.maxBytes)
+      return false
     if (alwaysOn.limit() === 0 || [...routes.values()].some(({ batching }) => batching)) return false
     const startsAt = time.clock.monotonic() + (1 + underWay) * handlersMs
     return time.roundsLeft() > rounds && time.mayStart(startsAt + routeBounds.longestTimeoutMs)
