@@ -68,9 +68,9 @@ const OrderShipped = defineEvent('OrderShipped', { payload: z.object({}) })
 const TAKE = String(evalsha(takeSetAsideScript, '', [], [])[1])
 
 describe('a claimer’s takes', () => {
-  it('go on while handlers run, two under way, with no more in hand than two pages, in due order', async () => {
+  it('go on while handlers run, no more in hand than two pages, in due order', async () => {
     const { connect, proxy, raw } = await startFailed(2_000)
-    const due = await raw.zrange('{orders}:billing:due', 0, -1)
+    const due = await raw.zrange('{orders}:billing:due', '0', '-1')
     const seen = { underWay: 0, taken: 0 }
     const calls: string[] = []
     const handler: EventHandler<never> = (_event, { entryId }) => void calls.push(entryId)
@@ -121,7 +121,7 @@ describe('a claimer’s takes', () => {
     expect(await pending()).toEqual(orders.filter((order) => !done.has(order)).map((order) => [order, 'parked', 1]))
   })
 
-  it('whose answers are lost, two at once, cost nothing, and the run ends once what ran is settled', async () => {
+  it('cost nothing where two answers are lost, and what ran is settled', async () => {
     const scenario = await startFailed(1_000)
     const { proxy, orders, raw } = scenario
     const redis = connectIoredis(proxy.url, { commandTimeout: 500 })

@@ -57,10 +57,13 @@ end
 /** `noted()` is the field of a group's state that says what the last take brought; with two under way each has its own, by what its nonce ends with behind the UUID. */
 const NOTED = `local function noted() return 'took:' .. consumer .. nonce:sub(37) end`
 
-/** Looks up what may be taken: of the index, then of the conditions. */
+/**
+ * Looks up what may be taken: of the index, then of the conditions. What of a page is set aside is looked up by one command, between its lowest and its highest id; ids with more digits than a number
+ * holds exactly, and what is not found so, as there is much between, each by itself. What is found is its row of the pending list (id, owner, idle time, count) and whether it waited for a condition.
+ * `seen` is there once conditions are inspected, since an entry may wait for several. The counts of a lost group are those of the index.
+ */
 const FIND = `
 local found, looked, passed, isMore = {}, 0, 0, 0
--- looks up what of a page is set aside by one command: between the lowest and the highest of them. What has more digits no number holds exactly.
 local function lookUp(ids)
   local low, lowMs, lowSeq, high, highMs, highSeq
   for n = 1, #ids do
@@ -76,7 +79,7 @@ local function lookUp(ids)
   for n = 1, #rows do own[rows[n][1]] = rows[n] end
   return own
 end
--- what was not found among its neighbours: it may be far from them. What is no longer pending is forgotten; what a lost group has not made pending again yet is made so now
+-- what is no longer pending is forgotten; what a lost group has not made pending again yet is made so now
 local function pendingOf(id, count)
   if not isId(id) then return nil end
   local p = redis.call('XPENDING', stream, group, id, id, 1, '${PARKED_CONSUMER}')[1]
@@ -88,10 +91,8 @@ local function lose(id)
   redis.call('XACK', stream, group, id)
   lost[#lost + 1] = id
 end
--- once conditions are looked at: an entry may wait for several
 local seen
--- true if it is to be taken; it has left the set of conditions by then, and leaves the index of times if it is not. What is found is its place in the pending list:
--- id, owner, idle time, count, and whether it waited for a condition
+-- true if it is to be taken; it has left the set of conditions by then, and leaves the index of times if it is not
 local function look(id, count, own, waits)
   looked = looked + 1
   if seen and seen[id] then return true end
@@ -112,7 +113,6 @@ end
 local offset = 0
 repeat
   local query = {'ZRANGEBYSCORE', due, '-inf', dueBy(till), 'LIMIT', offset, math.min(100, room - #found)}
-  -- a lost group's counts are those of the index
   if healing then query[#query + 1] = 'WITHSCORES' end
   local page, counts = beside(unpack(query)) or {}, {}
   if healing then
@@ -163,13 +163,12 @@ for _, condition in ipairs(named) do
   end
 end`
 
-/** Starts what was found, in chunks of neighbours; what has its last delivery, or none, before it is handed over as it is. */
+/** Starts what was found (counts as the answer and the index have them are made once each), in chunks of neighbours; what has its last delivery, or none, before it is handed over as it is. */
 const TAKE = `
 local entries, bytes, chunk, places, note = {}, 0, {}, {'ZADD', due}, {nonce .. ' '}
 local most, last = math.huge, max - 1
 if room_bytes ~= '' then most = tonumber(room_bytes) end
 
--- counts as the answer has them, and in the index: there are few of them
 local texts, scores = {}, {}
 local function keep(f, count, body)
   local id = f[1]
