@@ -27,6 +27,8 @@ export interface ConsumerReport extends Readonly<SettleCounts> {
   readonly concurrencyLimited: number
   /** How many of `parked` are of an event type whose circuit breaker is open; failures that found it open are among them. */
   readonly circuitOpen: number
+  /** How many of `parked` were set aside since another of their key goes before them; left out where no order is kept. */
+  readonly waiting?: number
   /** How many of `invoked` had no key that guards them against duplicates, where `idempotent` allows that. */
   readonly unguarded: number
   /** Handlers that had not settled when the invocation ended: they ignored their `signal`. Stands beside the sum. */
@@ -147,6 +149,8 @@ export interface Backlog {
   readonly pending: number
   /** How many of `pending` are set aside: they wait for a time, or for a condition. */
   readonly parked: number
+  /** How many of `parked` wait behind another of their key; left out where no order is kept. */
+  readonly waiting?: number
   /** Milliseconds since the oldest pending entry was published, 0 if nothing is pending; left out where its id is ahead of the server's clock. */
   readonly oldestPendingMs?: number
   /**

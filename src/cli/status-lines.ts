@@ -13,6 +13,7 @@ import { asideLines } from './aside-lines.ts'
 import { delayLines } from './delay-lines.ts'
 import { flowLines, flowNotes } from './flow-lines.ts'
 import { keepingLines, keepingNotes } from './keeping-lines.ts'
+import { orderLines, orderNotes, placeInOrderText } from './order-lines.ts'
 import { pauseText } from './pause-text.ts'
 import { setLines } from './set-lines.ts'
 import { printable, printableName } from './text/printable.ts'
@@ -79,6 +80,7 @@ function streamLines(
     ...groups.flatMap(({ group, unknown }) => reasonLines(`${printableName(group)}: `, unknown)),
     ...groups.flatMap((group) => pauseLines(group, at)),
     ...groups.flatMap(flowNotes),
+    ...groups.flatMap(orderNotes),
     ...keepingNotes(stream),
     ...missingGroups.map((name) => `no group ${printableName(name)}: its poller makes it when it first runs`),
   ]
@@ -113,14 +115,16 @@ function stateText({ state, length, memoryBytes, firstAgeMs, lastAgeMs }: Stream
 }
 
 function groupCells(group: GroupInspection): TableCell[] {
-  const { oldestPending, deadLetters, inHand, parked, pending, consumers = [], consumerCount } = group
+  const { oldestPending, deadLetters, inHand, parked, order, pending, consumers = [], consumerCount } = group
   const held = consumers.filter(({ isLeased }) => isLeased).length
   return [
     printableName(group.group),
     lagCell(group),
     formatNumber(pending),
     inHand === undefined ? UNKNOWN : formatNumber(inHand),
-    parked === undefined ? UNKNOWN : formatNumber(parked),
+    parked === undefined
+      ? UNKNOWN
+      : `${formatNumber(parked)}${order?.waiting ? `, ${formatNumber(order.waiting)} waiting` : ''}`,
     oldestPending === undefined ? (pending > 0 ? UNKNOWN : NONE) : oldCell(oldestPending.ageMs),
     held > 0 ? `${formatNumber(consumerCount)}, ${held} held` : formatNumber(consumerCount),
     deadLetters === undefined ? UNKNOWN : letterCell(deadLetters.length),
@@ -145,6 +149,7 @@ function detailLines({
   sinceLastSuccessMs,
   deadLetters,
   aside,
+  order,
   flow,
   isOurs,
 }: GroupInspection): string[] {
@@ -156,6 +161,7 @@ function detailLines({
   if (sinceLastSuccessMs !== undefined) lines.push(`last success  ${formatDuration(sinceLastSuccessMs)} ago`)
   if (deadLetters?.trimmed) lines.push(`dead letters trimmed  ${formatNumber(deadLetters.trimmed)}, by their maxLength`)
   if (aside) lines.push(...asideLines(aside))
+  if (order) lines.push(...orderLines(order))
   if (flow) lines.push(...flowLines(flow))
   lines.push(...consumers.map(consumerText))
   if (isOurs === false) lines.push('not a group of Millrace')
@@ -163,10 +169,11 @@ function detailLines({
 }
 
 function oldestText(oldest: OldestPending): string {
-  const { id, consumerName, deliveryCount, isTrimmed } = oldest
+  const { id, consumerName, deliveryCount, isTrimmed, inOrder } = oldest
   const name = printableName(consumerName) || 'nobody'
   const trimmed = isTrimmed ? ', trimmed from the stream' : ''
-  return `oldest pending  ${id} of ${name}, delivery ${deliveryCount}, ${stateOfPending(oldest)}${trimmed}`
+  const place = inOrder ? `, ${placeInOrderText(inOrder)}` : ''
+  return `oldest pending  ${id} of ${name}, delivery ${deliveryCount}, ${stateOfPending(oldest)}${trimmed}${place}`
 }
 
 function deliveriesText({ sampled, counts }: DeliveryCounts): string {
@@ -204,6 +211,7 @@ const NAMES: Readonly<Record<string, string>> = {
   byTime: 'what waits for its time',
   breakers: 'circuit breakers',
   limits: 'limits',
+  order: 'what waits in order',
   consumers: 'consumers',
   delays: 'delayed events',
   keeping: 'owners of groups, and janitors',

@@ -45,6 +45,8 @@ const NAMES_BYTES = 41
 const PENDING_BYTES = 160
 /** A place in one of the indexes: a member of a sorted set. */
 const PLACE_BYTES = 108
+/** A place in order: a member of a sorted set and a field of a hash, both with the name of a key of 36 bytes, as a UUID has. First of their keys have one place less, and a field more. */
+const PLACE_IN_ORDER_BYTES = 340
 /** A key whose name has some sixty bytes, its text, and when it expires. */
 const MARKER_BYTES = 225
 /** A member of a sorted set and a field of a hash, both named by the event's id. */
@@ -58,12 +60,16 @@ const ERROR_BYTES = 770
 /** What MEMORY USAGE of Redis counts too many of each pending entry: it takes a radix tree's nodes for some seven times as large as they are. Valkey 9 does not. */
 const OVERCOUNTED_PENDING_BYTES = 980
 
-/** Bytes of one of each, for entries whose names and values have so many bytes. */
-export function bytesEach(entryBytes: number): Readonly<Record<MemoryPart, number>> {
+/**
+ * Bytes of one of each, for entries whose names and values have so many bytes.
+ *
+ * @param inOrder The part of what is set aside that waits in order, or has others wait behind it.
+ */
+export function bytesEach(entryBytes: number, inOrder = 0): Readonly<Record<MemoryPart, number>> {
   return {
     entries: packedBytes(entryBytes, NAMES_BYTES),
     pending: PENDING_BYTES,
-    setAside: PENDING_BYTES + PLACE_BYTES,
+    setAside: PENDING_BYTES + PLACE_BYTES + inOrder * (PLACE_IN_ORDER_BYTES - PLACE_BYTES),
     markers: MARKER_BYTES,
     delays: DELAY_BYTES + allocatedBytes(entryBytes),
     deadLetters: packedBytes(
@@ -77,9 +83,10 @@ export function bytesEach(entryBytes: number): Readonly<Record<MemoryPart, numbe
  * What counts come to, for entries of one size.
  *
  * @param entryBytes Bytes of an entry's names and values, as `analyze` counts them.
+ * @param inOrder As `bytesEach` has it.
  */
-export function memoryParts(counts: MemoryCounts, entryBytes: number): MemoryParts {
-  const bytes = bytesEach(entryBytes)
+export function memoryParts(counts: MemoryCounts, entryBytes: number, inOrder = 0): MemoryParts {
+  const bytes = bytesEach(entryBytes, inOrder)
   const sizes = Object.entries(counts).map(([part, count]) => [part, { count, bytesEach: bytes[part as MemoryPart] }])
   return Object.fromEntries(sizes) as MemoryParts
 }

@@ -35,7 +35,7 @@ export function definePolicy(definition: PolicyDefinition): Policy {
 }
 
 /** The same, for a policy of this package that changes the group of its consumer. */
-export function definePolicyWith(definition: PolicyDefinition, own: Pick<PolicyEngine, 'groupOf'>): Policy {
+export function definePolicyWith(definition: PolicyDefinition, own: Pick<PolicyEngine, 'groupOf' | 'laneOf'>): Policy {
   checkDefinition(definition)
   const hooks = HOOKS.flatMap((hook) => {
     const value = definition[hook]

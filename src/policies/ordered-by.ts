@@ -48,7 +48,10 @@ export function orderedBy(keyOf: OrderingKey, options: OrderedByOptions = {}): P
       needs,
       begin: (run) => begin(run, keyOf),
     },
-    { groupOf: (group, consumer) => orderedGroup(group, consumer, keyOf) },
+    {
+      groupOf: (group, consumer) => orderedGroup(group, consumer, keyOf),
+      laneOf: (consumer, entry) => laneOfEntry(consumer, keyOf, entry),
+    },
   )
 }
 
@@ -60,7 +63,7 @@ function needs(keys: ConsumerKeys): PolicyKeyRights {
       { key: lanes, commands: onLanes },
       { key: laneOf, commands: onLanes },
       // a poller makes members, takes what is due, and gets back what a lost group had set aside
-      { key: keys.waiting, commands: ['zrangebylex', 'zremrangebylex', 'zcard'] },
+      { key: keys.waiting, commands: ['zrangebylex', 'zremrangebylex', 'zcard', 'zlexcount'] },
       { key: keys.due, commands: ['zrangebyscore', 'zscore', 'zscan'] },
       { key: keys.state, commands: ['hexists', 'hmget'] },
     ],

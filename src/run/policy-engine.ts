@@ -1,3 +1,4 @@
+import type { Entry } from '../core/entry.ts'
 import type { Outcome } from '../core/outcome.ts'
 import type { Consumer } from '../define/consumer.ts'
 import type { PolicyCommand, PolicyMachinery, PolicyReply } from '../define/policy.ts'
@@ -17,6 +18,8 @@ export interface PolicyEngine extends PolicyMachinery {
   open(redis: Connection, consumer: Consumer, remainingMs: () => number): Group
   /** What a policy makes of the group of its consumer. Left out: nothing. */
   readonly groupOf?: (group: Group, consumer: Consumer) => Group
+  /** The lane of an entry, for operators. Left out: the policy keeps no order. */
+  readonly laneOf?: (consumer: Consumer, entry: Entry) => string
 }
 
 /** The engine of a consumer's first policy, which serves all of them; `undefined` where none does more than wrap. */

@@ -121,9 +121,9 @@ export class RunReport {
     this.#report.throttled += deliveries
   }
 
-  /** An entry was set aside by a limit. */
-  limited(by: 'rateLimited' | 'concurrencyLimited' | 'circuitOpen'): void {
-    this.#report[by]++
+  /** Entries were set aside by a limit, or behind others of their key. */
+  limited(by: 'rateLimited' | 'concurrencyLimited' | 'circuitOpen' | 'waiting', entries = 1): void {
+    this.#report[by] = (this.#report[by] ?? 0) + entries
   }
 
   /** Event types whose circuit breaker is open. */

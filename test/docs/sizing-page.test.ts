@@ -16,12 +16,14 @@ test('tables of docs/sizing.md have the bytes that plan and doctor count with', 
   const byEntry = rows(/^\| ([\d,]+) \| ([\d,]+) \| ([\d,]+) \| ([\d,]+) \|$/gm)
   const { pending, setAside, markers } = bytesEach(512)
 
+  const { setAside: inOrder } = bytesEach(512, 1)
+
   expect(byEntry).toHaveLength(7)
   for (const [entryBytes = 0, ...bytes] of byEntry) {
     const { entries, delays, deadLetters } = bytesEach(entryBytes)
     expect(bytes).toEqual([entries, delays, deadLetters].map(Math.round))
   }
-  expect(rows(/^\| an? [^|]+ \| ([\d,]+) \|$/gm)).toEqual([[pending], [setAside], [markers]])
+  expect(rows(/^\| an? [^|]+ \| ([\d,]+) \|$/gm)).toEqual([[pending], [setAside], [inOrder], [markers]])
 })
 
 test('docs/sizing.md shows what plan prints', () => {

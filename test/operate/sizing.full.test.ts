@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto'
-import { createPublisher, defineConsumer, defineEvent, idempotent, on, poll } from 'millrace'
+import { createPublisher, defineConsumer, defineEvent, idempotent, on, orderedBy, poll } from 'millrace'
 import { describe, expect, test } from 'vitest'
 import * as z from 'zod/mini'
 import { bytesEach, measuredEntryBytes } from '../../src/operate/sizing.ts'
@@ -53,6 +53,10 @@ const STARTED = Date.parse('2026-01-01T00:00:00Z')
 function withId(fields: readonly string[]): string[] {
   const at = fields.indexOf('eventId') + 1
   return fields.with(at, randomUUID())
+}
+
+function keyed(aggregateId: string): string[] {
+  return ['eventType', 'OrderPaid', 'eventId', randomUUID(), 'aggregateId', aggregateId, 'payload', '{"note":"n"}']
 }
 
 async function oneEntry({ raw, redis }: Pick<Scenario, 'raw' | 'redis'>, noteBytes: number) {
@@ -156,6 +160,31 @@ describe('an estimate is within 25 % of what the server takes', { retry: 4 }, ()
 
     expect(await raw.zcard('{orders}:billing:due')).toBe(11_000)
     expectWithin(bytesEach(0).setAside, measured)
+  })
+
+  test.each([
+    ['behind one key', 1],
+    ['of two a key', 5_000],
+    ['of one a key', 10_000],
+  ])('of an entry that is set aside in order, %s', async (_what, keys) => {
+    const scenario = await startScenario()
+    const { redis, raw } = scenario
+    const use = [orderedBy(({ aggregateId }) => aggregateId)]
+    const ordered = consumer(fails, { use, batchSize: 100, maxParked: 20_000, backoff: { firstMs: 600_000 } })
+    const names = Array.from({ length: keys }, () => randomUUID())
+    const add = async (from: number, count: number) => {
+      const adding = raw.pipeline()
+      for (let n = from; n < from + count; n++)
+        adding.xadd('orders', `${STARTED + 200 * n}-0`, ...keyed(names[n % keys] as string))
+      await adding.exec()
+    }
+    await add(0, 1_000)
+    await poll(ordered, { redis })
+    for (let from = 1_000; from < 11_000; from += 1_000) await add(from, 1_000)
+    const measured = await costOf(scenario, 10_000, () => poll(ordered, { redis }))
+
+    expect(await raw.hlen('{orders}:billing:lane-of')).toBe(11_000)
+    expectWithin(bytesEach(0, 1).setAside, measured, mostFor(await infoOf(scenario)))
   })
 
   test.each(SIZES)('of a dead letter of an entry with %i bytes of payload', async (noteBytes) => {

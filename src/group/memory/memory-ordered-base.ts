@@ -2,9 +2,9 @@ import { compareEntryIds } from '../../core/entry.ts'
 import { AGING_CONSUMER, PARKED_CONSUMER } from '../../core/keys.ts'
 import { CLAIMER_SLOT_COUNT, slotConsumerNames } from '../consumer-names.ts'
 import type { ClaimedEntry } from '../delivery.ts'
-import type { GroupAddress, SetAsideSummary, Slot } from '../group.ts'
+import type { GroupAddress, GroupMeasurement, SetAsideSummary, Slot } from '../group.ts'
 import type { Ordering } from '../ordering.ts'
-import { ORDER_POLICY, SUSPECTS_CONDITION } from '../ordering.ts'
+import { LANES_FROM, ORDER_POLICY, SUSPECTS_CONDITION } from '../ordering.ts'
 import { POLLER_NAMES } from '../redis/order/read-in-order.ts'
 import type { ReturnToPending } from '../tally.ts'
 import { countInDueScore, dueScore, MemoryGroupBase, TAKEN_SCORE } from './memory-group-base.ts'
@@ -39,6 +39,14 @@ export class MemoryOrderedBase extends MemoryGroupBase {
   override get left(): SetAsideSummary {
     const { conditions, ...left } = super.left
     return { ...left, conditions: conditions.filter((condition) => !condition.startsWith(`${ORDER_POLICY} `)) }
+  }
+
+  override async measure(): Promise<GroupMeasurement | undefined> {
+    const measured = await super.measure()
+    if (!measured) return undefined
+    const lanes = [...this.server.waits(this.address.keys.waiting)].filter(([name]) => name.startsWith(LANES_FROM))
+    const waiting = lanes.reduce((sum, [, ids]) => sum + ids.size, 0)
+    return { ...measured, backlog: { ...measured.backlog, waiting } }
   }
 
   override open(): { group: MemoryConsumerGroup; groupRecreated: boolean } {

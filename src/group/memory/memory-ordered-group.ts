@@ -1,3 +1,4 @@
+import { PARKED_CONSUMER } from '../../core/keys.ts'
 import type { JoinedCommand, ScriptQuestion } from '../../core/outcome.ts'
 import { isPlainAck, OUTCOME_KINDS } from '../../core/outcome.ts'
 import type { PlainReply } from '../../core/plain-reply.ts'
@@ -12,7 +13,7 @@ import type {
   Slot,
 } from '../group.ts'
 import type { LaneAsked, LaneQuestion, OrderedGroup, OrderListener } from '../ordering.ts'
-import { heldWithoutOrderError } from '../ordering.ts'
+import { heldWithoutOrderError, waitsInOrder } from '../ordering.ts'
 import { lanesThereScript } from '../redis/order/read-in-order.ts'
 import { MemoryGroup } from './memory-group.ts'
 import { isScriptQuestion } from './memory-holding.ts'
@@ -110,7 +111,10 @@ export class MemoryOrderedGroup extends MemoryGroup implements OrderedGroup {
 
   #settle(slot: Slot, settlements: readonly Settlement[]): SettleResult {
     if (settlements.some(({ outcome }) => !isPlainAck(outcome))) this.mayHaveLanes = true
+    const group = this.#base.find()
+    const setAside = settlements.filter((one) => waitsInOrder(one.outcome) && group?.isHeldBy(slot.consumerName, one))
     const settled = settleInMemory(this.#base, slot, settlements)
+    this.listener?.waiting(setAside.filter(({ id }) => group?.pending.get(id)?.owner === PARKED_CONSUMER).length)
     const notDone = new Set([
       ...(settled.notAcked ?? []),
       ...(settled.failed ?? []).map(({ settlement }) => settlement),

@@ -101,7 +101,8 @@ export class RedisClaims extends RedisRetries implements ClaimerOperations {
         ...(waitsMs === undefined ? [] : [Math.floor(waitsMs)]),
       ],
     }
-    const calls = [this.finishing(finish), xinfoConsumers(stream, group), measureBacklogCall(this.calls.address)]
+    const measure = this.finishing(measureBacklogCall(this.calls.address))
+    const calls = [this.finishing(finish), xinfoConsumers(stream, group), measure]
     const [finished = null, consumers, measured] = await this.calls.sender.send([
       ...calls,
       ...giveSlotBackCalls(this.calls.address, slot),
@@ -125,7 +126,7 @@ export class RedisClaims extends RedisRetries implements ClaimerOperations {
     return { measured: parseBacklogMeasurement(measured), lost, ...parseDueInMs(due) }
   }
 
-  /** How a run is ended. */
+  /** How a run is ended, and what it leaves is measured. */
   protected finishing(call: ScriptCall): ScriptCall {
     return call
   }

@@ -8,6 +8,7 @@ import type { GroupFacts, RightsFacts, ServerFacts, StreamFacts, UnreadEntriesFa
 import type { CheckResult, Finding } from './finding.ts'
 import { errorResult, unknownResult } from './finding.ts'
 import type { FlowFacts } from './flow-facts.ts'
+import type { OrderFacts } from './order-facts.ts'
 import type { SizeFacts } from './sizes.ts'
 
 /** Everything that a check may need to know. */
@@ -19,6 +20,7 @@ export interface DoctorFacts
     RightsFacts,
     FlowFacts,
     AsideFacts,
+    OrderFacts,
     SizeFacts {}
 
 /** What a check is made for: once per server, per stream, or per group. */

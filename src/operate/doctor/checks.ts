@@ -8,6 +8,7 @@ import { breakerCheck, rateLimitCheck, starvedCheck } from './checks/flow.ts'
 import { groupStartCheck } from './checks/group-start.ts'
 import { iamCheck } from './checks/iam.ts'
 import { evictionCheck, memoryCheck } from './checks/memory.ts'
+import { heldWithoutOrderCheck, lanesFillCheck, orderedKeyCheck, orderedSlotCheck } from './checks/order.ts'
 import { paused } from './checks/paused.ts'
 import { claimingCheck, pendingCheck } from './checks/pending.ts'
 import { pollingCheck } from './checks/polling.ts'
@@ -65,6 +66,10 @@ export const DOCTOR_CHECKS: readonly DoctorCheck[] = [
   breakerCheck,
   rateLimitCheck,
   starvedCheck,
+  orderedKeyCheck,
+  orderedSlotCheck,
+  heldWithoutOrderCheck,
+  lanesFillCheck,
   slotsCheck,
   consumerNamesCheck,
   deadLettersCheck,

@@ -34,6 +34,7 @@ import { groupQuestions, rightsQuestions, serverQuestions, streamQuestions, unre
 import type { Finding } from './finding.ts'
 import { errorResult, SEVERITIES } from './finding.ts'
 import type { FlowFacts } from './flow-facts.ts'
+import { askOrder, type OrderFacts } from './order-facts.ts'
 import { sizesOf } from './sizes.ts'
 
 /** Where the doctor looks, and what the server cannot say. */
@@ -63,7 +64,7 @@ const MOST_GROUPS = 20
 
 /**
  * Inspects consumers, their streams and their server, and says what is wrong and how to fix it. Reads and changes nothing: some thirty
- * commands per consumer, none of which costs more the longer a stream is, in three writes, and one or two for each condition that something waits for. What the server refuses to report is a finding,
+ * commands per consumer, none of which costs more the longer a stream is, in three writes, one or two for each condition that something waits for, and some twenty where keys wait in order. What the server refuses to report is a finding,
  * `unknown`, that says which right would.
  *
  * @returns The worst first.
@@ -131,8 +132,8 @@ function examineStream(
 ): Finding[] {
   const known = { ...about, stream: name, ours }
   const told = { ...ofServer, ...inquiry.answers }
-  const ofGroups = groups.flatMap(({ group, keys, consumer, inquiry, rights, ahead, aside, flow }) => {
-    const all = { ...told, ...inquiry.answers, ...rights?.answers, ...ahead?.answers, ...aside, ...flow }
+  const ofGroups = groups.flatMap(({ group, keys, consumer, inquiry, rights, ahead, aside, flow, order }) => {
+    const all = { ...told, ...inquiry.answers, ...rights?.answers, ...ahead?.answers, ...aside, ...flow, ...order }
     return examine('group', all, { ...known, group, keys, consumer })
   })
   return [...examine('stream', told, known), ...ofGroups]
@@ -186,11 +187,12 @@ async function look(sender: CallSender, { server, patients }: Ward, clock: Clock
   const groups = patients.flatMap((patient) => patient.groups)
   await Promise.all(
     groups.map(async (one) => {
-      const [aside, limits] = await Promise.all([
+      const [aside, limits, order] = await Promise.all([
         askAside(sender, one.group, one.keys, now),
         askLimits(sender, one.consumer ? flowOf(one.consumer).limits : [], now),
+        askOrder(sender, one, now),
       ])
-      Object.assign(one, { aside, flow: { limits } })
+      Object.assign(one, { aside, flow: { limits }, order })
     }),
   )
 }
@@ -214,6 +216,8 @@ interface GroupPatient {
   aside?: AnswersByName<AsideFacts>
   /** How far its limits are used. */
   flow?: AnswersByName<FlowFacts>
+  /** What waits in order. */
+  order?: AnswersByName<OrderFacts>
 }
 
 /** A stream that is inspected, with its groups. */

@@ -5,6 +5,7 @@ import type { AnswerOrRefusal, AnswersByName } from '../ask.ts'
 import { readRegistry } from '../inspect/keeping.ts'
 import { markerMsOf } from '../sizing.ts'
 import type { GroupFacts, StreamFacts } from './facts.ts'
+import type { OrderFacts } from './order-facts.ts'
 
 /** A stream as it is now, with what lies beside it. */
 export interface StreamSize {
@@ -15,6 +16,8 @@ export interface StreamSize {
   /** Of all groups, set aside or not. */
   readonly pending: number
   readonly setAside: number
+  /** How much of that is in order. */
+  readonly inOrder: number
   readonly delayed: number
   readonly deadLetters: readonly DeadLetterSize[]
   /** For how long the policies of each consumer that is known remember an event. */
@@ -41,6 +44,7 @@ export interface AskedStream {
   readonly groups: readonly {
     readonly consumer: Consumer | undefined
     readonly inquiry: { readonly answers: Partial<AnswersByName<GroupFacts>> }
+    readonly order?: AnswersByName<OrderFacts>
   }[]
 }
 
@@ -67,6 +71,7 @@ function sizeOf({ name, inquiry, groups }: AskedStream): Omit<StreamSize, 'info'
     stream: name,
     pending: sum(toldValue(made)?.map(({ pending }) => pending)),
     setAside: sum(groups.map(parkedOf)),
+    inOrder: sum(groups.map(inOrderOf)),
     delayed: typeof waiting === 'object' ? waiting.is : 0,
     deadLetters: groups.flatMap(({ consumer, inquiry }) => {
       const info = toldValue(inquiry.answers.deadLetters)
@@ -81,6 +86,12 @@ function sizeOf({ name, inquiry, groups }: AskedStream): Omit<StreamSize, 'info'
 function parkedOf({ inquiry }: AskedStream['groups'][number]): number {
   const parked = toldValue(inquiry.answers.consumers)?.filter(({ name }) => name === PARKED_CONSUMER)
   return sum(parked?.map(({ pending }) => pending))
+}
+
+/** What waits, and what it waits behind. */
+function inOrderOf({ order }: AskedStream['groups'][number]): number {
+  const { waiting = 0, lanes = 0 } = toldValue(order?.order) ?? {}
+  return waiting + lanes
 }
 
 function sum(values: readonly number[] = []): number {

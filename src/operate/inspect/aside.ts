@@ -2,9 +2,11 @@ import { parseCondition } from '../../core/condition.ts'
 import { COUNTS, RUNNING } from '../../core/due-score.ts'
 import type { ConsumerKeys } from '../../core/keys.ts'
 import { RedisReplyError } from '../../errors.ts'
+import { IN_ORDER_FROM, IN_ORDER_TO } from '../../group/ordering.ts'
 import { replyAsText, replyItems } from '../../group/redis/commands/reply.ts'
 import type { CallSender, RedisCall } from '../../group/redis/sender.ts'
 import type { RedisReply } from '../../group/redis/transport.ts'
+import type { ServerQuestion } from '../ask.ts'
 import { ageOfEntryIfKnown } from './ages.ts'
 import type { ConditionInspection, TimedInspection, TimedSample, WaitingInspection } from './inspection.ts'
 
@@ -89,18 +91,27 @@ export async function inspectAside(sender: CallSender, keys: ConsumerKeys, at: n
   }
 }
 
-/** Inspects so many entries that wait for a condition. */
+/** How much of a group waits in order, whatever for; 0 where no order is kept. */
+export function inOrderQuestion({ waiting }: Pick<ConsumerKeys, 'waiting'>): ServerQuestion<number> {
+  return { call: ['zlexcount', waiting, `[${IN_ORDER_FROM}`, `(${IN_ORDER_TO}`], right: '+zlexcount', read: Number }
+}
+
+/** Inspects what waits for a condition other than its turn within its key. @param entries How many wait, for whatever. */
 export async function inspectWaiting(
   sender: CallSender,
   keys: ConsumerKeys,
   entries: number,
   at: number,
 ): Promise<WaitingInspection | RedisReplyError> {
-  const found = entries === 0 ? new Map<string, string>() : await findConditions(sender, keys)
+  if (entries === 0) return { entries, conditions: [] }
+  const found = await findConditions(sender, keys)
   if (found instanceof RedisReplyError) return found
-  const counts = (await sender.send(
-    [...found.keys()].map((condition) => ['zlexcount', keys.waiting, startOf(condition), endOf(condition)] as const),
-  )) as RedisReply[]
+  const counts = (await sender.send([
+    ...[...found.keys()].map(
+      (condition) => ['zlexcount', keys.waiting, startOfCondition(condition), endOfCondition(condition)] as const,
+    ),
+    inOrderQuestion(keys).call,
+  ])) as RedisReply[]
   const refusal = counts.find((reply) => reply instanceof RedisReplyError)
   if (refusal) return refusal
   const conditions = [...found].map(([condition, oldestId], n): ConditionInspection => {
@@ -112,13 +123,13 @@ export async function inspectWaiting(
       ...(oldestAgeMs !== undefined && { oldestAgeMs }),
     }
   })
-  return { entries, conditions }
+  return { entries: Math.max(0, entries - Number(counts.at(-1))), conditions }
 }
 
-/** Conditions that something waits for, each with the lowest of its ids: from one to the next, whatever waits for either. */
-async function findConditions(
+/** Conditions that something waits for, each with the lowest of its ids: from one to the next, whatever waits for either. What waits in order has as many as there are keys: these are passed. */
+export async function findConditions(
   sender: CallSender,
-  { waiting }: ConsumerKeys,
+  { waiting }: Pick<ConsumerKeys, 'waiting'>,
 ): Promise<Map<string, string> | RedisReplyError> {
   const found = new Map<string, string>()
   let from = '-'
@@ -131,7 +142,8 @@ async function findConditions(
     if (last === undefined) break
     addConditions(found, page)
     const { condition } = memberOf(last) ?? {}
-    from = condition === undefined ? `(${last}` : `[${condition}\u000b`
+    if (condition?.startsWith(IN_ORDER_FROM)) from = `(${IN_ORDER_TO}`
+    else from = condition === undefined ? `(${last}` : `[${condition}\u000b`
   }
   return found
 }
@@ -141,16 +153,17 @@ function addConditions(found: Map<string, string>, page: readonly string[]): voi
   for (const member of page) {
     const { condition, id } = memberOf(member) ?? {}
     if (condition === undefined || id === undefined || found.has(condition)) continue
+    if (condition.startsWith(IN_ORDER_FROM)) continue
     if (found.size < MAX_CONDITIONS) found.set(condition, id)
   }
 }
 
 /** A member of the index: a condition, a line feed, the id with the length of each of its numbers before it, the delivery count. */
-function memberOf(member: string): { readonly condition: string; readonly id: string } | undefined {
+export function memberOf(member: string): { readonly condition: string; readonly id: string } | undefined {
   const [, condition, ms, seq] = /^([^\n]*)\n[A-T](\d+)[A-T](\d+):\d+$/.exec(member) ?? []
   return condition === undefined ? undefined : { condition, id: `${ms}-${seq}` }
 }
 
 /** All that waits for a condition stands between these: it is one range, and no other condition has a place in it. */
-const startOf = (condition: string) => `[${condition}\n`
-const endOf = (condition: string) => `(${condition}\u000b`
+export const startOfCondition = (condition: string) => `[${condition}\n`
+export const endOfCondition = (condition: string) => `(${condition}\u000b`

@@ -23,7 +23,7 @@ import {
   unreadEntriesQuestion,
 } from '../questions.ts'
 import { ageOfEntryIfKnown } from './ages.ts'
-import { inspectAside } from './aside.ts'
+import { inOrderQuestion, inspectAside } from './aside.ts'
 import { inspectConsumers } from './consumers.ts'
 import { breakerOf, breakersQuestion } from './flow.ts'
 import type {
@@ -36,6 +36,8 @@ import type {
   PauseInspection,
 } from './inspection.ts'
 import { lagFromCount, lagFromStreamEnds, MAX_COUNTED_LAG } from './lag.ts'
+import type { EntryInOrder } from './order.ts'
+import { orderOfGroup } from './order-of-group.ts'
 import type { StreamInspectionRequest } from './request.ts'
 import { UnknownFactsCollector } from './unknowns.ts'
 
@@ -70,21 +72,27 @@ export async function inspectGroup(
   const owner = unknowns.read('isOurs', told.owner)
   const isOurs = isOursBy(owner, stream, consumers)
   const parked = consumers && (consumers.find(({ name }) => name === PARKED_CONSUMER)?.pending ?? 0)
-  const [listed, aside, limits] = await Promise.all([
+  const [listed, aside, limits, seen] = await Promise.all([
     consumers && inspectConsumers(sender, keys, expected?.slots, isOurs, consumers, unknowns),
     keys && isOurs !== false ? asideOf(sender, keys, at, unknowns) : undefined,
     askLimits(sender, expected?.limits ?? [], at),
+    orderOfGroup(
+      sender,
+      { group: group.name, keys: isOurs === false ? undefined : keys, expected, at, told },
+      unknowns,
+    ),
   ])
   return {
     group: group.name,
     lastDeliveredId: group.lastDeliveredId,
     ...lagOf(group, info, byEnds, told.ahead, at, unknowns),
     pending: group.pending,
-    oldestPending: sample && oldestOf(sample, info, at),
+    oldestPending: sample && oldestOf(sample, info, at, seen?.entry),
     deliveries: sample && countDeliveries(sample),
     inHand: parked === undefined ? undefined : Math.max(0, group.pending - parked),
     parked,
     aside,
+    order: seen?.order,
     flow: aside && flowOf(unknowns.read('breakers', told.breakers), unknowns.read('limits', limits) ?? [], aside, at),
     consumerCount: group.consumers,
     consumers: listed,
@@ -127,6 +135,7 @@ function keysQuestions(keys: ConsumerKeys) {
     acked: groupStateMemberQuestion(keys, 'acked'),
     paused: pausesQuestion(keys),
     breakers: breakersQuestion(keys),
+    inOrder: inOrderQuestion(keys),
   }
 }
 
@@ -185,6 +194,7 @@ function oldestOf(
   [oldest]: readonly PendingEntry[],
   info: StreamInfo | undefined,
   at: number,
+  inOrder: EntryInOrder | undefined,
 ): OldestPending | undefined {
   if (oldest === undefined) return undefined
   const { id, consumerName, idleMs, deliveryCount } = oldest
@@ -196,6 +206,7 @@ function oldestOf(
     idleMs: idleMs < 0 ? undefined : idleMs,
     deliveryCount,
     isTrimmed,
+    ...(inOrder && { inOrder }),
   }
 }
 

@@ -9,6 +9,7 @@ import { flowOf } from '../flow/consumer-limits.ts'
 import { timeQuestion } from '../questions.ts'
 import { discoverStreams } from './discover.ts'
 import type { Inspection, StreamInspection } from './inspection.ts'
+import { orderedConsumerOf } from './ordered-consumer.ts'
 import type { ExpectedGroup, StreamInspectionRequest } from './request.ts'
 import type { NamedSet } from './set-totals.ts'
 import { inspectSets, setsOf } from './set-totals.ts'
@@ -36,10 +37,10 @@ const STREAMS_AT_ONCE = 10
 
 /**
  * Inspects streams, their groups, and what belongs to them. Only reads: it makes no key, group or consumer, and changes no idle time and no
- * delivery count. Four round trips per stream, and one or two more for each condition that something waits for, of commands whose cost does not grow with what is pending.
+ * delivery count. Four round trips per stream, and one or two more for each condition that something waits for, some twenty where keys wait in order, of commands whose cost does not grow with what is pending.
  *
  * What the server refuses is left out, with the reason in `unknown`; a read-only user needs `xinfo`, `xpending`, `xrange`, and for all of it
- * `hget`, `hgetall`, `pttl`, `time`, `memory|usage`, `zcount`, `zcard`, `zrangebyscore`, `zrangebylex` and `zlexcount`, on a stream and on its groups' keys. What is not on one server at one moment (each command
+ * `hget`, `hgetall`, `pttl`, `time`, `memory|usage`, `zcount`, `zcard`, `zrangebyscore`, `zrangebylex` and `zlexcount`, and `hmget`, `hlen`, `hscan` and `zscore` where order is kept, on a stream and on its groups' keys. What is not on one server at one moment (each command
  * sees its own) may be off by what happened in between.
  *
  * @returns Streams in the order they were named, else in that of their names. A dead-letter stream is shown with its group, not by itself,
@@ -130,5 +131,11 @@ function checkOptions({
 
 function expectedOf(consumer: Consumer): ExpectedGroup {
   const { group, keys, settings } = consumer
-  return { group, deadLetters: keys.deadLetters, slots: settings.maxPollers, limits: flowOf(consumer).limits }
+  return {
+    group,
+    deadLetters: keys.deadLetters,
+    slots: settings.maxPollers,
+    limits: flowOf(consumer).limits,
+    ordered: orderedConsumerOf(consumer),
+  }
 }

@@ -150,6 +150,8 @@ export interface GroupInspection {
   readonly parked?: number | undefined
   /** How they come back, as the indexes have it; left out for a group that is not ours. */
   readonly aside?: AsideInspection | undefined
+  /** What waits in order; left out for a group that keeps none, as far as its keys, or the consumer that was given, show. */
+  readonly order?: OrderInspection | undefined
   /** Its flow control; left out for a group that is not ours. */
   readonly flow?: FlowInspection | undefined
   /** Consumer names. */
@@ -241,7 +243,64 @@ export interface LimitInspection {
   readonly waiting: number
 }
 
-/** What waits for a condition. */
+/** What waits in the order of its keys. Where the server does not show keys, only the numbers are there; `unknown.order` says why. */
+export interface OrderInspection {
+  /** How many of `parked` wait behind another of their key. */
+  readonly waiting: number
+  /** Entries whose process died, first of their keys: a claimer takes each as a suspect. */
+  readonly suspects: number
+  /** Entries whose key the next poller looks up, as after a redrive. */
+  readonly unplaced: number
+  /** Milliseconds since the oldest of those was published; left out where there is none. */
+  readonly unplacedAgeMs?: number | undefined
+  /** Keys with something undone that no poller's run has in hand. */
+  readonly lanes?: number
+  /** The keys whose next entries have waited longest, five at most. */
+  readonly longest?: readonly KeyInspection[]
+  /** Others may have waited longer: not all were inspected. */
+  readonly isSample?: boolean
+}
+
+/** A key of which something waits. */
+export interface KeyInspection {
+  readonly key: string
+  /** It is longer: this is its start. Left out where it is not. */
+  readonly isCut?: true
+  /** Entries that wait behind the first. */
+  readonly waiting: number
+  /** The lowest id of those. */
+  readonly oldestId: string
+  /** Milliseconds since that one was published; left out where its id is ahead of the server's clock. */
+  readonly ageMs?: number
+  readonly first: FirstOfKeyInspection
+}
+
+/** The entry that all others of its key wait behind. Why it failed is nowhere but in the logs, unless a circuit breaker is open for it. */
+export interface FirstOfKeyInspection {
+  readonly id: string
+  readonly ageMs?: number
+  /** Left out where it cannot be read. */
+  readonly eventType?: string
+  /**
+   * `time`: it comes back at one; `condition`: it waits for one; `suspect`: its process died, and it waits for a claimer; `in-hand`: somebody has it, or a dead process
+   * had; `not-pending`: it is done, or a dead letter.
+   */
+  readonly state: 'time' | 'condition' | 'suspect' | 'in-hand' | 'not-pending'
+  readonly deliveryCount?: number
+  /** Who has it in hand. */
+  readonly consumerName?: string
+  /** Milliseconds until it is due; negative where it has been due for so long. */
+  readonly dueInMs?: number
+  readonly condition?: Pick<ConditionInspection, 'reason' | 'what'>
+  /** Name of the last error, of the circuit breaker that it waits for. */
+  readonly error?: string
+  /** Its type, or the group, is paused. */
+  readonly isPaused?: boolean
+  /** The key that the given consumer gives it now, where that is another one; `''`: none. */
+  readonly keyNow?: string
+}
+
+/** What waits for a condition, but for what waits in order. */
 export interface WaitingInspection {
   readonly entries: number
   /** In the order of their names, at most a hundred. */
@@ -274,6 +333,8 @@ export interface OldestPending {
   readonly deliveryCount: number
   /** It was trimmed from the stream before it was done: a claimer counts it as `lost`. */
   readonly isTrimmed: boolean
+  /** Its key, and whether it waits behind another of it; left out where it is in no lane. */
+  readonly inOrder?: { readonly key: string; readonly isBehind: boolean } | undefined
 }
 
 /** How often pending entries were delivered, only of the oldest ones. */

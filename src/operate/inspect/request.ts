@@ -1,4 +1,5 @@
 import type { ConsumerLimit } from '../flow/consumer-limits.ts'
+import type { OrderedConsumer } from './order-firsts.ts'
 
 /** A group that somebody expects, and what its consumer's settings say of it. */
 export interface ExpectedGroup {
@@ -7,6 +8,8 @@ export interface ExpectedGroup {
   /** Poller slots. */
   readonly slots: number
   readonly limits: readonly ConsumerLimit[]
+  /** Only of a consumer that keeps order. */
+  readonly ordered?: OrderedConsumer | undefined
 }
 
 /** What is asked of a stream. */

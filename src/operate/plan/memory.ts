@@ -1,5 +1,6 @@
 import type { Consumer } from '../../define/consumer.ts'
 import type { ConsumerSettings } from '../../define/consumer-settings.ts'
+import { orderedConsumerOf } from '../inspect/ordered-consumer.ts'
 import {
   FULL,
   fixOf,
@@ -68,7 +69,8 @@ export function memoryPlan(
     delays: Math.round(within(delayMs)),
     deadLetters: Math.round(Math.min(streams * maxDeadLetters, eventsPerSecond * MONTH_SECONDS)),
   }
-  const parts = memoryParts(counts, entryBytes)
+  const isOrdered = 'policies' in subject && orderedConsumerOf(subject) !== undefined
+  const parts = memoryParts(counts, entryBytes, Number(isOrdered))
   const bytes = totalBytes(parts)
   const maxmemory = maxmemoryMb === undefined ? undefined : maxmemoryMb * BYTES_PER_MB
   return {

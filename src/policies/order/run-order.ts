@@ -40,6 +40,7 @@ export class RunOrder implements RunPolicy, OrderListener, OrderOfRun {
     this.#group = group
     this.#keyOf = keyOf
     group.listener = this
+    this.waiting(0)
   }
 
   questions(jobs: readonly PolicyJob[]): readonly PolicyQuestion[] {
@@ -98,6 +99,10 @@ export class RunOrder implements RunPolicy, OrderListener, OrderOfRun {
       return undefined
     }
     return this.#undone(job, key)
+  }
+
+  waiting(entries: number): void {
+    this.#inside.parts.report.limited('waiting', entries)
   }
 
   taking(): void {

@@ -1,5 +1,5 @@
 import type { ConsumerOptions } from 'millrace'
-import { circuitBreaker, createPublisher, poll, rateLimit } from 'millrace'
+import { circuitBreaker, createPublisher, orderedBy, poll, rateLimit } from 'millrace'
 import { describe, expect, onTestFinished, test } from 'vitest'
 import { claimOnce } from '../../support/claim-once.ts'
 import { publishAgo } from '../../support/past.ts'
@@ -120,6 +120,31 @@ describe('the runbook: pending grows', () => {
       billing(() => {}, { use: use() }),
       { redis },
     )
+
+    await desk.sees(results[0])
+    expect(await seenBy(scenario)).toMatchObject({ pending: 0 })
+  })
+
+  test('A key stands', async () => {
+    const scenario = await startScenario(DURABLE)
+    const { redis, raw } = scenario
+    const desk = deskAt(scenario)
+    const { looks, results } = causeOf('A key stands')
+    const at = Date.now() - 50 * 3_600_000
+    const fields = ['eventType', 'OrderPaid', 'aggregateId', 'order-17', 'payload', '{"orderId":"o"}']
+    for (let n = 0; n < 3; n++) await raw.xadd('orders', `${at}-${n}`, ...fields)
+    const use = [orderedBy(({ aggregateId }) => aggregateId)]
+    const backoff = { firstMs: 3_600_000 }
+    await poll(
+      billing(() => Promise.reject(new Error('mail is down')), { use, backoff }),
+      { redis },
+    )
+
+    for (const look of looks) await desk.sees(look)
+    await scenario.age(3_600_000)
+    const repaired = billing(() => {}, { use })
+    // which ends without waiting for what comes due
+    for (let round = 0; round < 3; round++) await claimOnce(repaired, { redis })
 
     await desk.sees(results[0])
     expect(await seenBy(scenario)).toMatchObject({ pending: 0 })

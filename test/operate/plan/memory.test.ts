@@ -1,4 +1,4 @@
-import { defineConsumer, idempotent, on, prioritized } from 'millrace'
+import { defineConsumer, idempotent, on, orderedBy, prioritized } from 'millrace'
 import { plan } from 'millrace/operate'
 import { describe, expect, test } from 'vitest'
 import { bytesEach } from '../../../src/operate/sizing.ts'
@@ -39,6 +39,14 @@ describe('memory of plan()', () => {
     expect(memory.markers).toEqual({ count: 7 * 172_800 + 7_200, bytes: expect.any(Number) })
     expect(memory.delays).toEqual({ count: 120, bytes: 120 * EACH.delays })
     expect(memory.windowMs).toBe(DAY_MS)
+  })
+
+  test('counts what is set aside in order with its lane', () => {
+    const ordered = billing(() => {}, { use: [orderedBy(({ aggregateId }) => aggregateId)] })
+    const { memory } = plan(ordered, { eventsPerSecond: 5 })
+
+    expect(memory.setAside).toEqual({ count: 100_000, bytes: 100_000 * bytesEach(512, 1).setAside })
+    expect(bytesEach(512, 1).setAside).toBeGreaterThan(1.8 * EACH.setAside)
   })
 
   test('of a set is that of all its streams', () => {

@@ -14,6 +14,7 @@ const COUNTED: Readonly<Record<string, (report: ConsumerReport) => number>> = {
   DeletedEventCount: ({ acked, ackMissed }) => acked - ackMissed,
   DuplicateEventCount: ({ duplicates }) => duplicates,
   ParkedEventCount: ({ parked }) => parked,
+  WaitingEventCount: ({ waiting = 0 }) => waiting,
   RetriedEventCount: ({ retried }) => retried,
   ReleasedEventCount: ({ released }) => released,
   SupersededEventCount: ({ superseded }) => superseded,
@@ -34,6 +35,7 @@ const REFUSED = 'OnFailureDestinationDeliveryErrorCount'
 const MEASURED = {
   pending: 'PendingEntries',
   parked: 'ParkedEntries',
+  waiting: 'WaitingEntries',
   lag: 'Lag',
   streamLength: 'StreamLength',
   deadLetters: 'DeadLetterLength',

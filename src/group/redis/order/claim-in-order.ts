@@ -1,9 +1,10 @@
 import { PARKED_CONSUMER } from '../../../core/keys.ts'
-import { SUSPECTS_CONDITION, UNPLACED_CONDITION } from '../../ordering.ts'
+import { LANES_FROM, LANES_TO, SUSPECTS_CONDITION, UNPLACED_CONDITION } from '../../ordering.ts'
 import { claimPageScript } from '../scripts/claim-page.ts'
 import { createGroupScript } from '../scripts/create-group.ts'
 import { finishClaimerRunScript } from '../scripts/finish-claims.ts'
 import { finishPollerRunScript } from '../scripts/finish-reads.ts'
+import { measureBacklogScript, UNKNOWN_LAG } from '../scripts/measure.ts'
 import type { LuaScript } from '../scripts/script.ts'
 import { editedScript } from './edited.ts'
 import { LUA_LANE_KEYS, LUA_LANES, SKIPS_LANES } from './lanes.ts'
@@ -120,6 +121,15 @@ export const finishClaimsInOrderScript = editedScript(finishClaimerRunScript, [S
 
 /** As `finishPollerRunScript`, but that nothing is handed back at a time: what is under the name is the next poller's to make members of. */
 export const finishReadsInOrderScript = editedScript(finishPollerRunScript, [["handBack(from, '+', 9)\n", '']])
+
+/** As `measureBacklogScript`, which answers how many wait behind others as well. KEYS, after those: waiting. */
+export const measureInOrderScript = editedScript(measureBacklogScript, [
+  ['local stream, letters, state =', 'local waiting = table.remove(KEYS)\nlocal stream, letters, state ='],
+  [
+    'taken, since, parked}',
+    `taken, since, parked, beside('ZLEXCOUNT', waiting, '[${LANES_FROM}', '(${LANES_TO}') or ${UNKNOWN_LAG}}`,
+  ],
+])
 
 /** As `createGroupScript`; with a group that is made again all leases end. KEYS, after those, the leases. */
 export const createGroupInOrderScript = editedScript(createGroupScript, [

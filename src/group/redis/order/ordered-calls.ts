@@ -6,13 +6,14 @@ import { CLAIMER_SLOT_COUNT, slotConsumerNames } from '../../consumer-names.ts'
 import type { Settlement, SettleResult, Slot } from '../../group.ts'
 import { isDeadLetterSettlement } from '../../group.ts'
 import type { LaneKeys, OrderedGroup, Ordering } from '../../ordering.ts'
-import { laneKeys } from '../../ordering.ts'
+import { laneKeys, waitsInOrder } from '../../ordering.ts'
 import { Tally } from '../../tally.ts'
 import { toPlainReply } from '../commands/reply.ts'
 import type { SettledWithReplies } from '../redis-group-calls.ts'
 import { RedisGroupCalls, withAnswers } from '../redis-group-calls.ts'
 import { CREATE_GROUP_SCRIPT_ANSWERS } from '../scripts/create-group.ts'
 import { MAX_ENTRIES_PER_SCRIPT_CALL } from '../scripts/script.ts'
+import { SETTLE_SCRIPT_ANSWERS } from '../scripts/settle.ts'
 import type { RedisCall, ScriptCall } from '../sender.ts'
 import { isReplyError, isUnanswered } from '../sender.ts'
 import { countChunk, inOrder, joinsOf, settleScript } from '../settling.ts'
@@ -54,6 +55,7 @@ export class OrderedCalls extends RedisGroupCalls {
     const answers = await this.sender.ask([...settling.calls, ...riders, ...calls])
     const settled = settling.result(answers)
     this.#tellStored(settling.joined, settled)
+    this.order.listener?.waiting(settling.waiting(answers))
     const from = settling.calls.length
     const at = from + riders.length
     return {
@@ -76,6 +78,9 @@ export class OrderedCalls extends RedisGroupCalls {
     const first = joins.length + lefts.length
     return {
       joined,
+      /** How many were set aside behind others. */
+      waiting: (answers: readonly ReplyOrConnectionError[]) =>
+        chunks.reduce((sum, chunk, n) => sum + waitingOf(chunk, answers[first + n]), 0),
       calls: [...joins.map(({ call }) => call), ...lefts, ...chunks.map((chunk) => this.#settle(slot, chunk))],
       result(answers: readonly ReplyOrConnectionError[]): SettleResult {
         const tally = new Tally()
@@ -169,6 +174,12 @@ export class OrderedCalls extends RedisGroupCalls {
     })
     return [...known, known.length / 2]
   }
+}
+
+function waitingOf(chunk: readonly Settlement[], reply: ReplyOrConnectionError | undefined): number {
+  if (!Array.isArray(reply)) return 0
+  const [, ...statuses] = reply
+  return chunk.filter(({ outcome }, n) => statuses[n] === SETTLE_SCRIPT_ANSWERS.done && waitsInOrder(outcome)).length
 }
 
 /** What arguments of a settlement begin with: group, consumer, token, dead letters kept. */

@@ -1,7 +1,13 @@
 import type { ClaimRequest, Slot, TakeDueRequest } from '../../group.ts'
 import { RedisClaims } from '../redis-claims.ts'
+import { measureBacklogScript } from '../scripts/measure.ts'
 import type { ScriptCall } from '../sender.ts'
-import { claimPageInOrderScript, finishClaimsInOrderScript, takeInOrder } from './claim-in-order.ts'
+import {
+  claimPageInOrderScript,
+  finishClaimsInOrderScript,
+  measureInOrderScript,
+  takeInOrder,
+} from './claim-in-order.ts'
 import type { OrderedCalls } from './ordered-calls.ts'
 
 /** The claimer's side of a group that keeps order: only first members of lanes start. */
@@ -24,6 +30,7 @@ export class OrderedClaims extends RedisClaims {
   }
 
   protected override finishing(call: ScriptCall): ScriptCall {
-    return { ...call, script: finishClaimsInOrderScript }
+    if (call.script !== measureBacklogScript) return { ...call, script: finishClaimsInOrderScript }
+    return { script: measureInOrderScript, keys: [...call.keys, this.#calls.address.keys.waiting], args: call.args }
   }
 }

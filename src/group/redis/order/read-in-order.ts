@@ -61,7 +61,8 @@ export const lanesThereScript: LuaScript = {
   keyCount: 3,
   lua: `
 local stream, lanes, laneOf = unpack(KEYS)
-local group, consumer = unpack(ARGV)
+-- there may be more of them than a call takes
+local group, consumer = ARGV[1], ARGV[2]
 local out, at = {}, 3
 while at <= #ARGV do
   local isThere = redis.call('HEXISTS', lanes, ARGV[at])

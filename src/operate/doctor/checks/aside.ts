@@ -17,11 +17,11 @@ const UNKNOWN_TYPES: readonly string[] = ['newer-version', 'unrouted']
 export const setAside = defineCheck({
   check: 'set-aside',
   scope: 'group',
-  needs: ['consumers', 'byTime', 'byCondition'],
-  look({ consumers, byTime, byCondition }, { consumer }) {
+  needs: ['consumers', 'byTime', 'byCondition', 'waiting'],
+  look({ consumers, byTime, byCondition, waiting }, { consumer }) {
     const parked = parkedOf(consumers)
     if (!consumer || parked <= consumer.settings.maxParked) return []
-    const [reason, entries] = mostOf(byTime.entries, byCondition.conditions)
+    const [reason, entries] = mostOf(byTime.entries, waiting, byCondition.conditions)
     return [
       warningResult(
         `${formatCount(parked, 'entry is', 'entries are')} set aside, above maxParked, ${formatNumber(consumer.settings.maxParked)}: pollers read nothing new; ` +
@@ -33,8 +33,15 @@ export const setAside = defineCheck({
 })
 
 /** What fills the indexes most: the time that entries wait for, or the reason of conditions. */
-function mostOf(timed: number, conditions: readonly ConditionInspection[]): readonly [reason: string, entries: number] {
-  const sums = new Map([['for their time (retries and delays)', timed]])
+function mostOf(
+  timed: number,
+  inLanes: number,
+  conditions: readonly ConditionInspection[],
+): readonly [reason: string, entries: number] {
+  const sums = new Map([
+    ['for their time (retries and delays)', timed],
+    ['behind another of their key', inLanes],
+  ])
   for (const { reason, entries } of conditions) {
     const words = `with reason "${reason}"`
     sums.set(words, (sums.get(words) ?? 0) + entries)

@@ -57,10 +57,10 @@ function textOf({ stream, part, now, ahead, bytesEach, bytes }: Growth): string 
 }
 
 function growthsOf(size: StreamSize, now: number, server: Readonly<Record<string, string>>): readonly Growth[] {
-  const { stream, info, usageBytes, pending, setAside, delayed, deadLetters, retentionMs } = size
+  const { stream, info, usageBytes, pending, setAside, inOrder, delayed, deadLetters, retentionMs } = size
   const entryBytes = measuredEntryBytes(usageBytes, info.length, pending, server)
   if (entryBytes === undefined) return []
-  const each = { ...bytesEach(entryBytes), entries: entryBytes }
+  const each = { ...bytesEach(entryBytes, Math.min(1, inOrder / Math.max(1, setAside))), entries: entryBytes }
   const growth = (part: MemoryPart, before: number, after: number, name: string, value = after): Growth => {
     const [from, ahead] = [Math.round(before), Math.round(after)]
     return { stream, part, name, value, now: from, ahead, bytesEach: each[part], bytes: Math.round(ahead * each[part]) }

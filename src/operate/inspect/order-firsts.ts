@@ -1,0 +1,162 @@
+import { parseCondition } from '../../core/condition.ts'
+import { COUNTS, RUNNING } from '../../core/due-score.ts'
+import type { Entry } from '../../core/entry.ts'
+import type { OpenBreaker } from '../../core/gates.ts'
+import type { ConsumerKeys } from '../../core/keys.ts'
+import { PARKED_CONSUMER } from '../../core/keys.ts'
+import type { Pauses } from '../../core/pauses.ts'
+import { isInEffect, WHOLE_GROUP } from '../../core/pauses.ts'
+import { RedisReplyError } from '../../errors.ts'
+import { LANES_FROM, laneKeys } from '../../group/ordering.ts'
+import { replyAsText, replyItems } from '../../group/redis/commands/reply.ts'
+import { parseXpending } from '../../group/redis/commands/xpending.ts'
+import { parseXrange, xrange } from '../../group/redis/commands/xrange.ts'
+import type { CallSender } from '../../group/redis/sender.ts'
+import type { RedisReply } from '../../group/redis/transport.ts'
+import { ageOfEntryIfKnown } from './ages.ts'
+import { endOfCondition, findConditions, startOfCondition } from './aside.ts'
+import type { FirstOfKeyInspection, KeyInspection } from './inspection.ts'
+import { ask, idOfFirst, NO_ENTRY, type WaitingLane } from './order-lanes.ts'
+
+/** What is known of a group when its keys are named. */
+export interface KeyContext {
+  readonly group: string
+  readonly keys: ConsumerKeys
+  /** Milliseconds since 1970. */
+  readonly at: number
+  readonly breakers: readonly OpenBreaker[]
+  readonly pauses: Pauses
+  /** What the consumer that was given says of an entry. */
+  readonly consumer?: OrderedConsumer | undefined
+}
+
+/** What a consumer that keeps order says of an entry. */
+export interface OrderedConsumer {
+  readonly typeField: string
+  laneOf(entry: Entry): string
+}
+
+/**
+ * What waits in each of some lanes, and what for: a request of six commands a lane; two more, and one or two for each condition, where a first entry waits for one.
+ *
+ * @throws {RedisReplyError} The server refuses one of them.
+ */
+export async function inspectKeys(
+  sender: CallSender,
+  lanes: readonly WaitingLane[],
+  context: KeyContext,
+): Promise<readonly KeyInspection[]> {
+  const { group, keys, at } = context
+  const { laneOf } = laneKeys(keys)
+  const ids = lanes.map(({ first }) => idOfFirst(first))
+  const replies = await ask(
+    sender,
+    lanes.flatMap(({ lane }, n) => {
+      const id = ids[n] as string
+      return [
+        ['zlexcount', keys.waiting, startOfCondition(lane), endOfCondition(lane)],
+        ['xpending', keys.stream, group, id, id, 1],
+        xrange(keys.stream, id, id, 1),
+        ['zscore', keys.due, id],
+        ['hmget', laneOf, id],
+      ] as const
+    }),
+  )
+  const seen = lanes.map((lane, n) => {
+    const [waiting, ...of] = replies.slice(5 * n, 5 * n + 5)
+    return { lane, waiting: Number(waiting), first: firstOf(ids[n] as string, lane.lane, of, context) }
+  })
+  const conditions = seen.some(({ first }) => first.state === 'condition') ? await conditionsOf(sender, keys) : []
+  return Promise.all(
+    seen.map(async ({ lane: { lane, oldestId }, waiting, first }) => ({
+      ...keyOfLane(lane),
+      waiting,
+      oldestId,
+      ...ageOf(oldestId, at),
+      first: first.state === 'condition' ? await withCondition(sender, first, conditions, context) : first,
+    })),
+  )
+}
+
+/** The key of a lane; the start of it where it is long. */
+export function keyOfLane(lane: string): { readonly key: string; readonly isCut?: true } {
+  const raw = lane.slice(LANES_FROM.length)
+  const [, start] = /^(.{170,})~[0-9a-f]{40}$/su.exec(raw) ?? []
+  const key = parseCondition(`k ${start ?? raw}`).what
+  return start === undefined ? { key } : { key, isCut: true }
+}
+
+function ageOf(id: string, at: number): { readonly ageMs?: number } {
+  const ageMs = id === NO_ENTRY ? undefined : ageOfEntryIfKnown(id, at)
+  return ageMs === undefined ? {} : { ageMs }
+}
+
+function firstOf(
+  id: string,
+  lane: string,
+  [pending = null, found = null, score = null, known = null]: readonly RedisReply[],
+  { at, pauses, consumer }: KeyContext,
+): FirstOfKeyInspection {
+  const [row] = parseXpending(pending)
+  const [entry] = parseXrange(found)
+  const eventType = entry && fieldOf(entry, consumer?.typeField ?? 'eventType')
+  const isPaused = [eventType, WHOLE_GROUP].some((type) => {
+    const pause = type === undefined ? undefined : pauses.get(type)
+    return pause !== undefined && isInEffect(pause, at)
+  })
+  const lives = entry && consumer ? consumer.laneOf(entry) : lane
+  const about = {
+    id,
+    ...ageOf(id, at),
+    ...(eventType !== undefined && { eventType }),
+    ...(isPaused && { isPaused }),
+    ...(lives !== lane && { keyNow: lives.startsWith(LANES_FROM) ? keyOfLane(lives).key : '' }),
+  }
+  if (row === undefined) return { ...about, state: 'not-pending' }
+  const { consumerName, deliveryCount } = row
+  if (consumerName !== PARKED_CONSUMER) return { ...about, state: 'in-hand', consumerName, deliveryCount }
+  if (replyAsText(replyItems(known)[0]).startsWith('!')) return { ...about, state: 'suspect', deliveryCount }
+  const due = score === null ? Number.NaN : Number(replyAsText(score))
+  if (Number.isNaN(due) || due >= RUNNING) return { ...about, state: 'condition', deliveryCount }
+  return { ...about, state: 'time', deliveryCount, dueInMs: Math.floor(due / COUNTS) - at }
+}
+
+function fieldOf({ fields }: Entry, name: string): string | undefined {
+  const field = fields.find(([one]) => String(one) === name)
+  return field && String(field[1])
+}
+
+async function conditionsOf(sender: CallSender, keys: ConsumerKeys): Promise<readonly string[]> {
+  const found = await findConditions(sender, keys)
+  if (found instanceof RedisReplyError) throw found
+  return [...found.keys()]
+}
+
+async function withCondition(
+  sender: CallSender,
+  first: FirstOfKeyInspection,
+  conditions: readonly string[],
+  { keys, breakers }: KeyContext,
+): Promise<FirstOfKeyInspection> {
+  const counts = await ask(
+    sender,
+    conditions.map((condition) => {
+      const place = `${condition}\n${sortable(first.id)}`
+      return ['zlexcount', keys.waiting, `[${place}:`, `(${place};`]
+    }),
+  )
+  const at = counts.findIndex((count) => Number(count) > 0)
+  if (at < 0) return first
+  const condition = parseCondition(conditions[at] as string)
+  const breaker = breakers.find(({ eventType }) => eventType === first.eventType)
+  const error = condition.reason === 'circuitBreaker' ? breaker?.error : undefined
+  return { ...first, condition, ...(error && { error }) }
+}
+
+/** As the index has it: the length of each number, as a letter, before it. */
+function sortable(id: string): string {
+  return id
+    .split('-')
+    .map((number) => String.fromCharCode(64 + number.length) + number)
+    .join('')
+}
