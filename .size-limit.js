@@ -62,7 +62,7 @@ const FEATURES = {
 }
 
 const ENTRY_POINTS = {
-  millrace: '369.4 KB',
+  millrace: '370.2 KB',
   'millrace/ioredis': '74.2 KB',
   'millrace/upstash': '47 KB',
   'millrace/operate': '160.4 KB',
