@@ -6,6 +6,7 @@ import type { Pauses } from '../core/pauses.ts'
 import type { PlainReply } from '../core/plain-reply.ts'
 import type { Backlog } from '../report.ts'
 import type { ClaimedEntry, Delivery, HeldEntry } from './delivery.ts'
+import type { HealedPage } from './healed-page.ts'
 import type { RedisCall } from './redis/sender.ts'
 
 /**
@@ -437,13 +438,6 @@ export interface TakeDueResult extends SettleResult, Seeing {
   readonly isMore: boolean
   /** More is due than the next take of as many would bring, so that another may be under way beside it. Left out where it is not known, or takes must follow each other. */
   readonly isMuchMore?: boolean
-}
-
-/** A page of what was set aside when a group was lost. */
-export interface HealedPage {
-  readonly isDone: boolean
-  /** Entries that had been trimmed. */
-  readonly lost: number
 }
 
 /** How a claimer's run ended. */

@@ -55,7 +55,7 @@ end
 `
 
 /** `noted()` is the field of a group's state that says what the last take brought; with two under way each has its own, by what its nonce ends with behind the UUID. */
-const NOTED = `local function noted() return 'took:' .. consumer .. nonce:sub(37) end`
+export const LUA_NOTED = `local function noted() return 'took:' .. consumer .. nonce:sub(37) end`
 
 /**
  * Looks up what may be taken: of the index, then of the conditions. What of a page is set aside is looked up by one command, between its lowest and its highest id; ids with more digits than a number
@@ -264,7 +264,7 @@ redis.call('XPENDING', stream, group, '-', '+', 1)
 see(text)
 till = till == '' and now or tonumber(till)
 local lost = {}
-${NOTED}
+${LUA_NOTED}
 
 local took = beside('HGET', state, noted())
 if type(took) == 'string' and took:sub(1, #nonce + 1) == nonce .. ' ' then
@@ -284,37 +284,4 @@ ${FIND}${limited}${FIND_NAMED}
 ${TAKE}
 return seeing({num(till), entries, lost, nextDue(), there, isMore})
 `
-}
-
-/**
- * Gives back what a take brought whose answer was lost: due at once, its delivery given back. A take of that nonce that comes late finds it used.
- *
- * KEYS stream, lease, due, waiting, state. ARGV group, consumer, token, nonce. Answers how many.
- */
-export const undoTakeScript: LuaScript = {
-  keyCount: 5,
-  lua: `
-local stream, lease, due, waiting, state = unpack(KEYS)
-local group, consumer, token, nonce = unpack(ARGV)
-${LUA_FENCE}
-${LUA_IS_TRIMMED}
-${LUA_NOW_MS}
-${LUA_READ_KEYS_BESIDE_GROUP}
-${LUA_SET_ASIDE}
-if not leased() then return 0 end
-${NOTED}
-local took, given = beside('HGET', state, noted()), 0
-if type(took) == 'string' and took:sub(1, #nonce + 1) == nonce .. ' ' then
-  for id, count, isStarted in took:gmatch('(%d+%-%d+)=(%d+)=([01])\\n') do
-    if mine(id, count) then
-      local left = count - isStarted
-      aside(id, left, due, score(0, left), id)
-      given = given + 1
-    end
-  end
-end
--- a group that never was has nothing beside it
-if redis.call('EXISTS', state) == 1 then beside('HSET', state, noted(), nonce .. ' ') end
-return given
-`,
 }
