@@ -15,6 +15,8 @@ export interface Delivery extends Entry {
   readonly returnTo: string
   /** The index may have it, until its outcome is stored. */
   readonly isTaken?: boolean
+  /** Where order is kept: its whole lane was taken, which has ended by that. */
+  readonly isOfLane?: boolean
 }
 
 export interface PreviousOwner {

@@ -94,8 +94,8 @@ export interface OrderListener {
   stored(entryId: string, isDone: boolean): void
   /** How many entries of a settlement were set aside behind others. */
   waiting(entries: number): void
-  /** That what is due is taken now, once what is done is settled. */
-  taking(): void
+  /** That what is due is taken now, once what is done is settled. @returns How many members of whole lanes may come beside their first ones; below 0, only these may. */
+  taking(): number
   /** That a request was not answered: it may be carried out late. */
   unanswered(): void
 }

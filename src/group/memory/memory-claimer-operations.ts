@@ -95,7 +95,7 @@ export class MemoryClaimerOperations implements ClaimerOperations {
     const till = request.till ?? Math.floor(this.#calls.now)
     const nothing = { ...settled, till, started: [], handed: [], lost: 0, isMore: false }
     this.#taken = []
-    this.#calls.taking()
+    const ofLanes = this.#calls.taking()
     if (!this.#calls.isLeased(slot)) return { ...nothing, left: { conditions: [] }, leaseLost: true }
     const group = this.#calls.find()
     if (!group) return { ...nothing, left: { conditions: [] } }
@@ -104,7 +104,7 @@ export class MemoryClaimerOperations implements ClaimerOperations {
     const take = new MemoryTake(this.#calls, group, { ...request, till }, (type) =>
       isTypeHeldByGuards(this.#calls.server.values, type, unless, guards),
     )
-    if (!guards.some((guard) => isGuardClosed(this.#calls.server.values, guard))) take.find()
+    if (!guards.some((guard) => isGuardClosed(this.#calls.server.values, guard))) take.find(ofLanes)
     const { started, handed } = take.start(slot)
     this.#taken = [
       ...started.map(({ id, deliveryCount }) => ({ id, deliveryCount, left: deliveryCount - 1 })),

@@ -128,7 +128,17 @@ export class MemoryGroupBase {
   }
 
   /** What is due is taken now. */
-  taking(): void {}
+  taking(): number {
+    return -1
+  }
+
+  /** All that may start after the first of a lane; `undefined`: it is taken alone. */
+  followersOf(_group: MemoryConsumerGroup, _id: string): readonly string[] | undefined {
+    return undefined
+  }
+
+  /** A lane was taken whole. */
+  endLane(_ids: readonly string[]): void {}
 
   /** Whether what is idle under a name may be claimed. */
   mayClaim(_owner: string, _id: string): boolean {

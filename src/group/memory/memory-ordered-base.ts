@@ -20,6 +20,7 @@ import {
 import { countInDueScore, dueScore, MemoryGroupBase, TAKEN_SCORE } from './memory-group-base.ts'
 import { healInMemory } from './memory-heal.ts'
 import type { MemoryConsumerGroup, MemoryServer, StoredLanes } from './memory-server.ts'
+import { followersInMemory } from './memory-whole-lanes.ts'
 
 /** What both sides of a group that keeps order do with a server in memory. */
 export class MemoryOrderedBase extends MemoryGroupBase {
@@ -30,11 +31,24 @@ export class MemoryOrderedBase extends MemoryGroupBase {
     this.ordering = ordering
   }
 
-  /** Who hears of it. */
-  onTaking: () => void = () => {}
+  /** Who hears of it, and says how many members of whole lanes may come beside their first ones. */
+  onTaking: () => number = () => -1
 
-  override taking(): void {
-    this.onTaking()
+  override taking(): number {
+    return this.onTaking()
+  }
+
+  override followersOf(group: MemoryConsumerGroup, id: string): readonly string[] | undefined {
+    return followersInMemory(this.lanes, group, this.stream, this.#waitingFor(this.#laneOf(id)), id)
+  }
+
+  override endLane(ids: readonly string[]): void {
+    const lane = this.#laneOf(ids[0] ?? '')
+    this.lanes.firsts.delete(lane)
+    for (const id of ids) {
+      this.server.waits(this.address.keys.waiting).get(lane)?.delete(id)
+      this.lanes.members.delete(id)
+    }
   }
 
   override get fencesAcks(): boolean {

@@ -42,7 +42,7 @@ export class MemoryOrderedGroup extends MemoryGroup implements OrderedGroup, Awa
       return !consumerName.startsWith(POLLER_NAMES) || this.#begun.has(token)
     })
     this.#wait = new SlotWait(base.ordering)
-    base.onTaking = () => this.listener?.taking()
+    base.onTaking = () => this.listener?.taking() ?? -1
   }
 
   override openWaiter(): EntryWaiter {

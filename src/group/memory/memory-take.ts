@@ -21,7 +21,9 @@ export class MemoryTake {
   readonly #request: TakeDueRequest & { readonly till: number }
   /** The type of an entry or a condition that is not to be started now. */
   readonly #isClosed: (value: string) => boolean
-  readonly #found: ClaimedEntry[] = []
+  #found: ClaimedEntry[] = []
+  /** Those of which all behind them was found, too: each with these. */
+  readonly #lanes: (readonly string[])[] = []
   #looked = 0
 
   constructor(
@@ -37,7 +39,24 @@ export class MemoryTake {
     this.#isClosed = isClosed
   }
 
-  find(): void {
+  /** @param ofLanes How many members of whole lanes may come beside their first ones; below 0 only these. */
+  find(ofLanes: number): void {
+    this.#find()
+    if (ofLanes >= 0 && this.#request.maxDeliveries > 1) this.#follow(ofLanes)
+  }
+
+  #follow(most: number): void {
+    let left = most
+    this.#found = this.#found.flatMap((found) => {
+      const ids = found.deliveryCount > 0 ? undefined : this.#calls.followersOf(this.#group, found.id)
+      if (!ids || ids.length > left || ids.some((id) => this.#closedBy(id) !== undefined)) return [found]
+      left -= ids.length
+      this.#lanes.push([found.id, ...ids])
+      return [found, ...ids.map((id) => ({ id, deliveryCount: 0, from: { owner: PARKED_CONSUMER, idleMs: 0 } }))]
+    })
+  }
+
+  #find(): void {
     const { room, till, conditions } = this.#request
     const due = [...this.#calls.dueTimes]
       .filter(([, score]) => score < TAKEN_SCORE && score <= dueScore(till, Infinity))
@@ -77,7 +96,8 @@ export class MemoryTake {
       const fields = this.#calls.stream.get(id)?.fields ?? []
       const isLast = deliveryCount + 1 >= maxDeliveries
       if (bytes >= maxBytes) {
-        this.#calls.dueTimes.set(id, dueScore(till, deliveryCount))
+        // what is behind in a lane waits there
+        if (!this.#lanes.some((ids) => ids.indexOf(id) > 0)) this.#calls.dueTimes.set(id, dueScore(till, deliveryCount))
         continue
       }
       const held = isLast ? found : { id, deliveryCount: deliveryCount + 1 }
@@ -89,9 +109,28 @@ export class MemoryTake {
         started.push({ ...held, fields, returnTo: PARKED_CONSUMER, isTaken: true, idleMs: from.idleMs })
       }
     }
+    const whole = new Set(this.#lanes.flatMap((ids) => this.#endLane(ids, started)))
+    for (const [n, one] of started.entries()) if (whole.has(one.id)) started[n] = { ...one, isOfLane: true }
     const isDue = (score: number) => score < TAKEN_SCORE && score <= dueScore(till, Infinity)
     this.isMore ||= this.#looked > 0 && [...this.#calls.dueTimes.values()].some(isDue)
     return { started, handed }
+  }
+
+  /** @returns Those of a lane that has ended, as all of it was started; else what is behind its first goes back. */
+  #endLane(ids: readonly string[], started: DeliveryFromSetAside[]): readonly string[] {
+    const [, ...behind] = ids
+    if (ids.every((id) => started.some((one) => one.id === id))) {
+      this.#calls.endLane(ids)
+      return ids
+    }
+    for (const id of behind) {
+      const at = started.findIndex((one) => one.id === id)
+      if (at < 0) continue
+      started.splice(at, 1)
+      this.#group.hand(id, { owner: PARKED_CONSUMER }, 0, this.#calls.now)
+      this.#calls.dueTimes.delete(id)
+    }
+    return []
   }
 
   /** @returns Whether it is to be taken. */
@@ -112,16 +151,22 @@ export class MemoryTake {
       return false
     }
     if (!this.#calls.mayTake(group, id)) return false
-    const type = entry.fields.find(([name]) => String(name) === this.#request.unless?.field)?.[1]
     const { deliveryCount, deliveredAt } = pending
-    const reason = type === undefined ? undefined : this.#refusalOf(String(type))
-    if (reason !== undefined) {
-      const move = { deliveryCount, delayMs: 0, condition: formatCondition(reason, String(type)) }
-      this.#calls.setAside(group, id, move)
+    const condition = this.#closedBy(id)
+    if (condition !== undefined) {
+      this.#calls.setAside(group, id, { deliveryCount, delayMs: 0, condition })
       return false
     }
     this.#found.push({ id, deliveryCount, from: { owner: PARKED_CONSUMER, idleMs: now - deliveredAt } })
     return true
+  }
+
+  /** What an entry waits for whose type is not to be started now. */
+  #closedBy(id: string): string | undefined {
+    const fields = this.#calls.stream.get(id)?.fields ?? []
+    const type = fields.find(([name]) => String(name) === this.#request.unless?.field)?.[1]
+    const reason = type === undefined ? undefined : this.#refusalOf(String(type))
+    return reason && formatCondition(reason, String(type))
   }
 
   /** Why entries of a type are not to be started now, if they are not. */

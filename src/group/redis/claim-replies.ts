@@ -84,11 +84,18 @@ export function parseTakeReply(
   const started: DeliveryFromSetAside[] = []
   const handed: ClaimedEntry[] = []
   for (const item of replyItems(entries)) {
-    const [id, count, fields, idle] = replyItems(item)
+    const [id, count, fields, idle, isOfLane] = replyItems(item)
     const idleMs = Number(idle)
     const held = { id: replyAsText(id), deliveryCount: Number(replyAsText(count)) }
     if (Array.isArray(fields))
-      started.push({ ...held, fields: replyAsFields(fields), returnTo: PARKED_CONSUMER, isTaken: true, idleMs })
+      started.push({
+        ...held,
+        fields: replyAsFields(fields),
+        returnTo: PARKED_CONSUMER,
+        isTaken: true,
+        ...(isOfLane === 1 && { isOfLane: true }),
+        idleMs,
+      })
     else handed.push({ ...held, from: { owner: PARKED_CONSUMER, idleMs } })
   }
   const left = setAsideOf(dueInMs, conditions)

@@ -94,10 +94,16 @@ export class RedisRetries implements RetryOperations {
 
   async #giveBack(slot: Slot, settlements: readonly Settlement[], nonces: readonly string[]): Promise<SettleResult> {
     const keys = [...this.asideKeys(slot), this.calls.address.keys.state]
-    const undo = (nonce: string) => ({ script: undoTakeScript, keys, args: [...this.calls.fence(slot), nonce] })
+    const undo = (nonce: string) =>
+      this.undoing({ script: undoTakeScript, keys, args: [...this.calls.fence(slot), nonce] })
     const { settled } = await this.calls.settleWith(slot, settlements, nonces.map(undo))
     if (!settled.unanswered) for (const nonce of nonces) this.#unanswered.delete(nonce)
     return settled
+  }
+
+  /** How a take is given back. */
+  protected undoing(call: ScriptCall): ScriptCall {
+    return call
   }
 
   async peek(ids: readonly string[], field = ''): Promise<readonly (readonly Field[])[]> {

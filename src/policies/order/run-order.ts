@@ -56,8 +56,10 @@ export class RunOrder implements RunPolicy, OrderListener, OrderOfRun {
   readonly #failures: BatchFailures
   /** What follows in a lane may be due by now. */
   isDue = false
-  /** What was asked about last. */
-  #asked: readonly LaneAsked[] = []
+  /** What was asked about, by the first job of those that wait for the answer. */
+  readonly #asked = new Map<PolicyJob, readonly LaneAsked[]>()
+  /** Something of a whole lane had to go back before it ran. */
+  #takesFirstsOnly = false
 
   constructor(
     inside: PolicyRunInside,
@@ -76,23 +78,27 @@ export class RunOrder implements RunPolicy, OrderListener, OrderOfRun {
   }
 
   questions(jobs: readonly PolicyJob[]): readonly PolicyQuestion[] {
-    this.#asked = []
-    if (!this.#group.mayHaveLanes) return []
     const keys = new Set(jobs.flatMap((job) => this.#keyOfJob.get(job) ?? []))
+    if (!this.#group.mayHaveLanes && ![...keys].some(({ undone }) => undone.size > 0)) return []
     const most = keys.size + MORE_ASKED
     // what others did meanwhile is heard of beside it
     for (const key of keys.size > 0 ? this.#keys.values() : []) {
       if (keys.size === most) break
       if (key.undone.size > 0) keys.add(key)
     }
-    this.#asked = [...keys].map(({ lane, undone }) => ({ lane, undone: [...undone] }))
-    if (this.#asked.length === 0) return []
-    return [this.#group.laneQuestion(this.#inside.parts.slot.consumerName, this.#asked)]
+    const [first] = jobs
+    if (!first || keys.size === 0) return []
+    const asked = [...keys].map(({ lane, undone }) => ({ lane, undone: [...undone] }))
+    this.#asked.set(first, asked)
+    return [this.#group.laneQuestion(this.#inside.parts.slot.consumerName, asked)]
   }
 
   admit(jobs: readonly PolicyJob[], [reply]: readonly PolicyReply[]): readonly (Decision | undefined)[] {
     if (reply instanceof Error) throw reply
-    const there = this.#lanesThere(reply)
+    const [first] = jobs
+    const asked = (first && this.#asked.get(first)) ?? []
+    if (first) this.#asked.delete(first)
+    const there = this.#lanesThere(asked, reply)
     return jobs.map((job) => {
       const error = this.#errors.get(job)
       if (error) {
@@ -100,15 +106,18 @@ export class RunOrder implements RunPolicy, OrderListener, OrderOfRun {
         return { action: 'deadLetter', reason: 'malformed', error }
       }
       const key = this.#keyOfJob.get(job)
-      return key && (there.has(key.lane) || key.undone.size > 0) ? WAIT_IN_LANE : undefined
+      if (!key || !(there.has(key.lane) || key.undone.size > 0)) return undefined
+      // it would come again, and go back again
+      if (isOfLane(job as Job)) this.#takesFirstsOnly = true
+      return WAIT_IN_LANE
     })
   }
 
   /** Which of the keys that were asked about have a lane. */
-  #lanesThere(reply: PolicyReply | undefined): ReadonlySet<string> {
+  #lanesThere(asked: readonly LaneAsked[], reply: PolicyReply | undefined): ReadonlySet<string> {
     const there = new Set<string>()
     if (!Array.isArray(reply)) return there
-    for (const [n, { lane, undone }] of this.#asked.entries()) {
+    for (const [n, { lane, undone }] of asked.entries()) {
       const key = this.#keys.get(lane)
       if (reply[n] === 1) there.add(lane)
       else if (key) {
@@ -171,7 +180,7 @@ export class RunOrder implements RunPolicy, OrderListener, OrderOfRun {
     const kind = outcome?.kind ?? kindOf(this.#decided.get(job))
     this.#ungather(job)
     // the next of its lane is due once this is settled
-    if (isTaken && kind !== undefined && kind !== 'retry' && !this.#waitsAfter(kind)) this.isDue = true
+    if (!key && isTaken && kind !== undefined && kind !== 'retry' && !this.#waitsAfter(kind)) this.isDue = true
     if (!key) return undefined
     // whether it is done is known once it is stored
     if (isStoredFirst(kind)) return undefined
@@ -191,8 +200,11 @@ export class RunOrder implements RunPolicy, OrderListener, OrderOfRun {
     this.#decided = decisions
   }
 
-  taking(): void {
+  taking(): number {
     this.isDue = false
+    const { time, parts } = this.#inside
+    if (!this.#isPoll || this.#takesFirstsOnly || time.isStopped) return -1
+    return Math.min(MOST_OF_LANES, parts.consumer.settings.batchSize)
   }
 
   /** A run that goes on could put something in order that is in order by then: it ends, and the next begins with what is stored. */
@@ -257,15 +269,18 @@ export class RunOrder implements RunPolicy, OrderListener, OrderOfRun {
       // also of what was taken: a key that cannot be read makes it a dead letter
       const lane = this.#laneOf(job)
       // first members are alone
-      if (job.isTaken || lane === undefined) continue
+      if ((job.isTaken && !isOfLane(job)) || lane === undefined) continue
       const key = this.#keys.get(lane) ?? { lane, jobs: [], undone: new Set<string>(), storing: undefined, gathered: 0 }
       this.#keys.set(lane, key)
+      key.undone.delete(job.id)
       if (job.outcome && this.#isDone(job.outcome.kind)) this.#forget(key)
       else if (job.outcome) {
         key.undone.add(job.id)
         this.#keyOfUndone.set(job, key)
       } else {
-        key.jobs.push(job)
+        // those of a lane go before what was read
+        const at = key.jobs.findIndex((one) => isBefore(job, one))
+        key.jobs.splice(at < 0 ? key.jobs.length : at, 0, job)
         this.#keyOfJob.set(job, key)
       }
     }
@@ -295,11 +310,19 @@ export class RunOrder implements RunPolicy, OrderListener, OrderOfRun {
   }
 }
 
+/** Members of whole lanes that one take brings beside their first ones, at most. */
+const MOST_OF_LANES = 100
+
 /** Keys that a question asks about beside those of its jobs. */
 const MORE_ASKED = 20
 
 /** What is settled so waits in its lane; if that is gone by then, it comes first. */
 const WAIT_IN_LANE: Decision = { action: 'park', until: '=' }
+
+/** It came with the whole of its lane. */
+function isOfLane({ delivery }: Job): boolean {
+  return delivery.isOfLane === true
+}
 
 function isBefore(one: Job, other: Job): boolean {
   return one !== other && compareEntryIds(one.id, other.id) < 0

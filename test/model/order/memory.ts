@@ -248,7 +248,7 @@ const NOTHING: SettleResult = {
 
 function added(sum: SettleResult, one: SettleResult): SettleResult {
   const counts = { ...sum.counts }
-  for (const name of Object.keys(counts) as (keyof typeof counts)[]) counts[name] += one.counts[name]
+  for (const name of Object.keys(counts) as (keyof typeof counts)[]) counts[name] = (counts[name] ?? 0) + (one.counts[name] ?? 0)
   const notAcked = [...(sum.notAcked ?? []), ...(one.notAcked ?? [])]
   const failed = [...(sum.failed ?? []), ...(one.failed ?? [])]
   return {

@@ -9,10 +9,11 @@ import type { LuaScript } from '../scripts/script.ts'
 import { editedScript } from './edited.ts'
 import { LUA_LANE_KEYS, LUA_LANES, SKIPS_LANES } from './lanes.ts'
 import { POLLER_NAMES } from './read-in-order.ts'
+import { TAKES_LANES } from './take-of-lanes.ts'
 
 const taking = new Map<LuaScript, LuaScript>()
 
-/** As a script that takes what is set aside; only first members start. KEYS end with state, the keys of lanes. */
+/** As a script that takes what is set aside; only first members start, and whole lanes. KEYS end with state, the keys of lanes; ARGV with how many may come beside first members, below 0 none. */
 export function takeInOrder(script: LuaScript): LuaScript {
   const known = taking.get(script) ?? editTake(script)
   taking.set(script, known)
@@ -24,8 +25,9 @@ function editTake(script: LuaScript): LuaScript {
     SKIPS_LANES,
     [
       'local stream, lease, due, waiting, state, paused = unpack(KEYS, 1, 6)',
-      `${LUA_LANE_KEYS}\nlocal stream, lease, due, waiting, state, paused = unpack(KEYS, 1, 6)`,
+      `${LUA_LANE_KEYS}\nlocal ofLanes = tonumber(table.remove(ARGV))\nlocal stream, lease, due, waiting, state, paused = unpack(KEYS, 1, 6)`,
     ],
+    ...TAKES_LANES,
     [
       'local ours, text = leaseAndPauses()\nif not ours then return 0 end',
       `${LUA_LANES}\nlocal ours, text = leaseAndPauses()\nif not ours then return 0 end`,

@@ -1,8 +1,8 @@
 import { splitIntoChunks } from '../../../core/chunks.ts'
-import type { Entry } from '../../../core/entry.ts'
 import type { JoinedCommand } from '../../../core/outcome.ts'
 import { isPlainAck, OUTCOME_KINDS } from '../../../core/outcome.ts'
 import { CLAIMER_SLOT_COUNT, slotConsumerNames } from '../../consumer-names.ts'
+import type { Delivery } from '../../delivery.ts'
 import type { Settlement, SettleResult, Slot } from '../../group.ts'
 import { isDeadLetterSettlement } from '../../group.ts'
 import type { LaneKeys, OrderedGroup, Ordering } from '../../ordering.ts'
@@ -241,8 +241,8 @@ export class OrderedCalls extends RedisGroupCalls {
 
   /** The lane of an entry that the server may not know. */
   #laneOf(settlement: Settlement): string | undefined {
-    const entry = (settlement as { readonly delivery?: Entry }).delivery
-    return entry && !settlement.isTaken ? this.ordering.laneOf(entry) : undefined
+    const { delivery } = settlement as { readonly delivery?: Delivery }
+    return delivery && (!settlement.isTaken || delivery.isOfLane) ? this.ordering.laneOf(delivery) : undefined
   }
 }
 

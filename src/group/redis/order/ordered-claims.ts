@@ -3,6 +3,7 @@ import { takenBeforeRead } from '../../ordering.ts'
 import { RedisClaims } from '../redis-claims.ts'
 import { measureBacklogScript } from '../scripts/measure.ts'
 import type { ScriptCall } from '../sender.ts'
+import { isRequestTooLarge } from '../sender.ts'
 import {
   claimPageInOrderScript,
   finishClaimsInOrderScript,
@@ -10,11 +11,14 @@ import {
   takeInOrder,
 } from './claim-in-order.ts'
 import type { OrderedCalls } from './ordered-calls.ts'
+import { undoTakeInOrderScript } from './take-of-lanes.ts'
 
-/** The claimer's side of a group that keeps order: only first members of lanes start. */
+/** The claimer's side of a group that keeps order: only first members of lanes start, and whole lanes where the poller takes them. */
 export class OrderedClaims extends RedisClaims {
   readonly #calls: OrderedCalls
   readonly #mayTake: (slot: Slot) => boolean
+  /** What may come beside first members, at most: nothing once an answer was larger than a service takes. */
+  #mostOfLanes = Infinity
 
   /** @param mayTake Whether all that is pending has its lane, as far as the holder of a slot needs that. */
   constructor(calls: OrderedCalls, mayTake: (slot: Slot) => boolean) {
@@ -28,8 +32,15 @@ export class OrderedClaims extends RedisClaims {
     settlements: readonly Settlement[],
     request: TakeDueRequest,
   ): Promise<TakeDueResult> {
-    if (this.#mayTake(slot)) return super.settleAndTake(slot, settlements, request)
-    return takenBeforeRead((await this.#calls.settleWith(slot, settlements, [])).settled, request)
+    if (!this.#mayTake(slot))
+      return takenBeforeRead((await this.#calls.settleWith(slot, settlements, [])).settled, request)
+    const taken = await super.settleAndTake(slot, settlements, request)
+    if (this.#mostOfLanes === 0 || !taken.failures.some(isRequestTooLarge)) return taken
+    this.#mostOfLanes = 0
+    await this.settleAndGiveBack(slot, [])
+    const again = await super.settleAndTake(slot, [], request)
+    const { counts, failures } = taken
+    return { ...again, counts, failures: [...failures.filter((one) => !isRequestTooLarge(one)), ...again.failures] }
   }
 
   protected override claimPage(token: string, names: readonly string[], request: ClaimRequest): ScriptCall {
@@ -37,9 +48,13 @@ export class OrderedClaims extends RedisClaims {
   }
 
   protected override takeDue(slot: Slot, nonce: string, request: TakeDueRequest): ScriptCall {
-    this.#calls.order.listener?.taking()
+    const most = Math.min(this.#calls.order.listener?.taking() ?? -1, this.#mostOfLanes)
     const call = super.takeDue(slot, nonce, request)
-    return this.#calls.inOrder(call, takeInOrder(call.script))
+    return this.#calls.inOrder({ ...call, args: [...call.args, most] }, takeInOrder(call.script))
+  }
+
+  protected override undoing(call: ScriptCall): ScriptCall {
+    return this.#calls.inOrder(call, undoTakeInOrderScript)
   }
 
   protected override finishing(call: ScriptCall): ScriptCall {
