@@ -137,6 +137,8 @@ export class Oracle {
   followed(id: string): void {
     const entry = this.#entries.get(id)
     if (entry) entry.wasFollower = true
+    // what failed before it comes again, and it after that
+    this.#latest.delete(this.keyOf(id) ?? '')
   }
 
   /** These letters are gone. */

@@ -388,7 +388,7 @@ export class OrderWorld {
       if (isFailed) {
         const error = kind === 'fatal' && !isThrown ? new NonRetryableError('never') : new Error('no')
         failed.push({ itemIdentifier: entryId, error })
-        over.add(this.#setting.afterBatchItemFailure === 'checkpoint' && !isThrown ? 'all' : key)
+        over.add(this.#setting.afterBatchItemFailure === 'checkpoint' ? 'all' : key)
       }
       this.#oracle.ended(entryId, !isFailed)
       const isLetter = isFailed && (deliveryCount >= maxDeliveries || (kind === 'fatal' && !isThrown))
