@@ -6,6 +6,7 @@ import type { Pauses } from '../core/pauses.ts'
 import type { PlainReply } from '../core/plain-reply.ts'
 import type { Backlog } from '../report.ts'
 import type { ClaimedEntry, Delivery, HeldEntry } from './delivery.ts'
+import type { HealedPage } from './healed-page.ts'
 import type { RedisCall } from './redis/sender.ts'
 
 /**
@@ -118,7 +119,7 @@ export interface ClaimerOperations {
 
   /**
    * Settles, and starts what was set aside and is due, or waits for a condition that holds by now: delivery counts rise by one and bodies come back. What is at its last delivery, or
-   * has none left, is handed over as it is. Sent twice it takes the same. One round trip. Where the group is gone there is none.
+   * has none left, is handed over as it is. Sent twice it takes the same. One round trip. Where the group is gone there is none. Two may be under way, where the answer before says `isMuchMore`.
    */
   settleAndTake(slot: Slot, settlements: readonly Settlement[], request: TakeDueRequest): Promise<TakeDueResult>
 
@@ -131,7 +132,7 @@ export interface ClaimerOperations {
    */
   peek(ids: readonly string[], field?: string): Promise<readonly (readonly Field[])[]>
 
-  /** Settles, and gives back what the last take brought, whose answer was lost: due at once, at no delivery. One round trip. */
+  /** Settles, and gives back what the takes brought whose answers were lost, or else the last one: due at once, at no delivery. One round trip. */
   settleAndGiveBack(slot: Slot, settlements: readonly Settlement[]): Promise<SettleResult>
 
   /** Gives a group that was made again a page of what was set aside in its last life. One round trip. */
@@ -435,13 +436,8 @@ export interface TakeDueResult extends SettleResult, Seeing {
   readonly left: SetAsideSummary
   /** There is more to take. */
   readonly isMore: boolean
-}
-
-/** A page of what was set aside when a group was lost. */
-export interface HealedPage {
-  readonly isDone: boolean
-  /** Entries that had been trimmed. */
-  readonly lost: number
+  /** More is due than the next take of as many would bring, so that another may be under way beside it. Left out where it is not known, or takes must follow each other. */
+  readonly isMuchMore?: boolean
 }
 
 /** How a claimer's run ended. */

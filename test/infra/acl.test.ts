@@ -74,10 +74,11 @@ import { repair } from '../../src/group/redis/scripts/repair.ts'
 import type { LuaScript } from '../../src/group/redis/scripts/script.ts'
 import { settleEntriesScript } from '../../src/group/redis/scripts/settle.ts'
 import { startClaimedScript } from '../../src/group/redis/scripts/start.ts'
-import { takeSetAsideGuardedScript, takeSetAsideScript, undoTakeScript } from '../../src/group/redis/scripts/take.ts'
+import { takeSetAsideGuardedScript, takeSetAsideScript } from '../../src/group/redis/scripts/take.ts'
 import { takeSlotScript } from '../../src/group/redis/scripts/take-slot.ts'
 import { takeSomeGuardedScript, takeSomeScript } from '../../src/group/redis/scripts/take-some.ts'
 import { trimDoneScript } from '../../src/group/redis/scripts/trim-done.ts'
+import { undoTakeScript } from '../../src/group/redis/scripts/undo-take.ts'
 import { undoneEntriesScript } from '../../src/group/redis/scripts/undone-entries.ts'
 import type { RedisCommand } from '../../src/group/redis/transport.ts'
 import { type PrivateRedis, startRedisServer } from '../../tools/redis-server.ts'
@@ -482,7 +483,7 @@ describe('the ACL file', () => {
     const files = await readdir(join(import.meta.dirname, '../../src/group/redis/scripts'))
 
     expect(files.filter((file) => !PARTS.includes(file))).toHaveLength(
-      // three of them are in the file of another
+      // two of them are in the file of another
       new Set([
         ...DECIDER_SCRIPTS,
         undoneEntriesScript,
@@ -493,7 +494,7 @@ describe('the ACL file', () => {
         ...OPERATOR_SCRIPTS,
         ...JANITOR_SCRIPTS,
         ...POLICY_SCRIPTS,
-      ]).size - 3,
+      ]).size - 2,
     )
   })
 })

@@ -13,7 +13,7 @@ export interface VictimOrder {
   readonly death?: Death
   /** Deliveries at which every handler, the poison's too, throws. Default 0. */
   readonly failures?: number
-  /** Milliseconds a handler takes. */
+  /** Milliseconds a handler takes; less than 0: it waits for nothing. Default 0. */
   readonly handlerMs?: number
   /** For how long it remembers what it handled. Left out: its consumer is not `idempotent`. */
   readonly ttlMs?: number

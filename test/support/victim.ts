@@ -49,7 +49,7 @@ const consumer = billing(
       say('poisoned')
       await DEATHS[death]()
     }
-    await delay(handlerMs)
+    if (handlerMs >= 0) await delay(handlerMs)
     say(`handled ${orderId}`)
   },
   { ...options, use },

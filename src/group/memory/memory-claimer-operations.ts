@@ -11,7 +11,6 @@ import type {
   ClaimRequest,
   ClaimResult,
   ClaimsEnd,
-  HealedPage,
   OpenedClaimerSlot,
   Settlement,
   SettleResult,
@@ -21,6 +20,7 @@ import type {
   TakeDueRequest,
   TakeDueResult,
 } from '../group.ts'
+import type { HealedPage } from '../healed-page.ts'
 import { toPlainReply } from '../redis/commands/reply.ts'
 import { CLAIM_PAGE_LIMITS } from '../redis/scripts/claim-page.ts'
 import { removeConsumersInMemory, takeOffTrimmedInMemory } from './memory-clean-up.ts'

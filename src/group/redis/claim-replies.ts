@@ -99,7 +99,8 @@ export function parseTakeReply(
     handed,
     lost: replyItems(lost).length,
     left,
-    isMore: isMore === 1,
+    isMore: Number(isMore) > 0,
+    ...(isMore === 2 && { isMuchMore: true }),
     ...seenBy(text, now),
   }
 }

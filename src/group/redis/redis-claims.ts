@@ -7,11 +7,11 @@ import type {
   ClaimResult,
   ClaimsEnd,
   Group,
-  HealedPage,
   OpenedClaimerSlot,
   Settlement,
   Slot,
 } from '../group.ts'
+import type { HealedPage } from '../healed-page.ts'
 import { Tally } from '../tally.ts'
 import { parseClaimPageReply, parseDueInMs } from './claim-replies.ts'
 import { replyItems } from './commands/reply.ts'

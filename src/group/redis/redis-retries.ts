@@ -21,12 +21,15 @@ import type { RedisGroupCalls } from './redis-group-calls.ts'
 import { heldEntryArguments } from './redis-group-calls.ts'
 import { peekScript } from './scripts/peek.ts'
 import { startClaimedScript, startGuardedScript } from './scripts/start.ts'
-import { takeSetAsideGuardedScript, takeSetAsideScript, undoTakeScript } from './scripts/take.ts'
+import { takeSetAsideGuardedScript, takeSetAsideScript } from './scripts/take.ts'
+import { undoTakeScript } from './scripts/undo-take.ts'
 import type { RedisCall, ScriptCall } from './sender.ts'
-import { isRequestTooLarge } from './sender.ts'
+import { isRequestTooLarge, isUnanswered } from './sender.ts'
 
 /** What of the claimer's side of a group starts entries: a poller that listens has it as well. */
 export type RetryOperations = Pick<ClaimerOperations, 'settleAndTake' | 'settleAndGiveBack' | 'settleAndStart' | 'peek'>
+
+const SECOND_PLACE = '+'
 
 const TAKE_ALL: TakeScripts = {
   plain: takeSetAsideScript,
@@ -42,23 +45,34 @@ export function retryOperationsOf(group: Group): RetryOperations {
 /** Takes and starts what comes back, on Redis. */
 export class RedisRetries implements RetryOperations {
   protected readonly calls: RedisGroupCalls
+  /** Of takes that were not answered yet. */
+  readonly #unanswered = new Set<string>()
   /** Of the last take. */
-  #nonce: string | undefined
+  #nonce = ''
 
   constructor(calls: RedisGroupCalls) {
     this.calls = calls
   }
 
   async settleAndTake(slot: Slot, settlements: readonly Settlement[], request: TakeDueRequest): Promise<TakeDueResult> {
-    const nonce = crypto.randomUUID()
-    this.#nonce = nonce
+    const nonce = this.#newNonce()
     const { settled, replies } = await this.calls.settleWith(slot, settlements, [this.takeDue(slot, nonce, request)])
     const [reply = null] = replies
-    if (!(reply instanceof RedisReplyError && isRequestTooLarge(reply) && request.room > 1))
+    if (!(reply instanceof RedisReplyError && isRequestTooLarge(reply) && request.room > 1)) {
+      if (!isUnanswered(reply)) this.#unanswered.delete(nonce)
       return parseTakeReply(settled, reply, request)
-    await this.settleAndGiveBack(slot, [])
+    }
+    await this.#giveBack(slot, [], [nonce])
     const again = await this.settleAndTake(slot, [], { ...request, room: Math.ceil(request.room / 2) })
     return { ...again, ...settled, failures: [...settled.failures, ...again.failures] }
+  }
+
+  /** With two takes under way, each is noted at a place of its own: the script goes by what is behind the UUID. */
+  #newNonce(): string {
+    const isPlaceTaken = [...this.#unanswered].some((other) => !other.endsWith(SECOND_PLACE))
+    this.#nonce = `${crypto.randomUUID()}${isPlaceTaken ? SECOND_PLACE : ''}`
+    this.#unanswered.add(this.#nonce)
+    return this.#nonce
   }
 
   protected takeDue(slot: Slot, nonce: string, request: TakeDueRequest): ScriptCall {
@@ -74,10 +88,16 @@ export class RedisRetries implements RetryOperations {
     }
   }
 
-  async settleAndGiveBack(slot: Slot, settlements: readonly Settlement[]): Promise<SettleResult> {
+  settleAndGiveBack(slot: Slot, settlements: readonly Settlement[]): Promise<SettleResult> {
+    return this.#giveBack(slot, settlements, this.#unanswered.size > 0 ? [...this.#unanswered] : [this.#nonce])
+  }
+
+  async #giveBack(slot: Slot, settlements: readonly Settlement[], nonces: readonly string[]): Promise<SettleResult> {
     const keys = [...this.asideKeys(slot), this.calls.address.keys.state]
-    const call = { script: undoTakeScript, keys, args: [...this.calls.fence(slot), this.#nonce ?? ''] }
-    return (await this.calls.settleWith(slot, settlements, [call])).settled
+    const undo = (nonce: string) => ({ script: undoTakeScript, keys, args: [...this.calls.fence(slot), nonce] })
+    const { settled } = await this.calls.settleWith(slot, settlements, nonces.map(undo))
+    if (!settled.unanswered) for (const nonce of nonces) this.#unanswered.delete(nonce)
+    return settled
   }
 
   async peek(ids: readonly string[], field = ''): Promise<readonly (readonly Field[])[]> {

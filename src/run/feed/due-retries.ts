@@ -28,7 +28,8 @@ export class DueRetries {
   #askedAt = Number.NEGATIVE_INFINITY
   /** Nothing is taken before: what is due could not be started. */
   #takeAt = Number.NEGATIVE_INFINITY
-  #taken: { readonly requestMs: number; readonly repliedAt: number } | undefined
+  /** When the last take was answered. */
+  #takenAt: number | undefined
   #cancel: () => void = () => {}
 
   constructor(run: Run, pool: CallPool) {
@@ -67,8 +68,7 @@ export class DueRetries {
     const sentAt = this.#now
     // until it is answered, and where it is not
     this.#takeAt = sentAt + STUCK_MS
-    if (this.#taken)
-      this.#pace.note(this.#taken.requestMs, this.#pool.isIdle ? sentAt - this.#taken.repliedAt : undefined)
+    if (this.#takenAt !== undefined) this.#pace.note(this.#pool.isIdle ? sentAt - this.#takenAt : undefined)
     const free = Math.max(1, this.#pace.entries - this.#pool.load + this.#pool.waiting)
     const room = policies ? policies.limit(free) : free
     const { shared } = this.#run.parts
@@ -88,10 +88,11 @@ export class DueRetries {
     const taken = room > 0 ? await this.#starter.take({ room, till: undefined, conditions }) : undefined
     if (taken) policies?.conditions?.see(taken.left.conditions)
     const repliedAt = this.#now
-    this.#taken = { requestMs: repliedAt - sentAt, repliedAt }
+    this.#pace.waited(repliedAt - sentAt)
+    this.#takenAt = repliedAt
+    const called = taken ? await this.#starter.run(taken.jobs) : 0
     await this.#startHanded(taken?.handed ?? [])
-    this.#starter.forgetStarted()
-    const has = taken !== undefined && taken.called + taken.handed.length > 0
+    const has = taken !== undefined && called + taken.handed.length > 0
     this.#takeAt = has ? repliedAt : repliedAt + STUCK_MS
     this.note(taken?.isMore ? 0 : taken?.left.dueInMs)
     return has

@@ -104,25 +104,36 @@ export class RetryFeeder {
     let conditions = this.#over(aside)
     // what the server decides by itself nobody has to name
     let hasMore = conditions.length > 0 || (this.#till === undefined && aside.dueInMs === 0)
-    const start = async (most: number) => {
+    let hasMuchMore = false
+    const start = async (most: number, isAhead = false) => {
       const room = Math.min(most, this.room)
       if (room < 1) {
         hasMore = false
         this.#dueAt = Infinity
-        return
+        return undefined
       }
       const told = namedConditions(conditions, this.#run)
-      const taken = await this.#starter.take({ room, till: hasMore ? this.#till : undefined, conditions: told })
+      const taken = await this.#starter.take(
+        { room, till: hasMore ? this.#till : undefined, conditions: told },
+        isAhead,
+      )
       this.#till = taken.till
       handed.push(...taken.handed)
       if (!taken.isMore) for (const condition of conditions) this.#emptied.add(condition)
       this.#noteDue(taken.left)
       conditions = this.#over(taken.left)
       hasMore = taken.isMore || conditions.length > 0
+      hasMuchMore = taken.isMuchMore === true && conditions.length === 0
+      const { jobs, hasFailed } = taken
+      return { size: jobs.length, hasFailed, run: () => this.#starter.run(jobs) }
     }
     this.#noteDue(aside)
     const isMore = () => hasMore || (!this.#pool.isIdle && this.#run.time.clock.monotonic() >= this.#dueAt)
-    await this.#turns.together(isMore, start, rounds, this.#pace, () => this.#dueAt)
+    await this.#turns.together(isMore, start, rounds, {
+      pace: this.#pace,
+      moreAt: () => this.#dueAt,
+      hasMuchMore: () => hasMuchMore,
+    })
     this.hasLeft = hasMore
     return handed
   }
@@ -149,14 +160,14 @@ export class RetryFeeder {
     for (const [n, entry] of entries.entries()) {
       if (!mayGoOn() || !mayBeAlone()) return entries.slice(n)
       const queue = [entry]
-      await this.#turns.alone({ atOnce: 1, mayGoOn, ...this.#startsFrom(queue) })
+      await this.#turns.alone({ atOnce: 1, mayGoOn, rounds, ...this.#startsFrom(queue) })
     }
     return []
   }
 
   async #together(entries: readonly WaitingClaimedEntry[], rounds: number, pace?: StartPace): Promise<void> {
     const { hasMore, start } = this.#startsFrom([...entries])
-    await this.#turns.together(hasMore, start, rounds, pace)
+    await this.#turns.together(hasMore, start, rounds, { pace })
   }
 
   /** How those of a queue are started. */
@@ -166,6 +177,7 @@ export class RetryFeeder {
       start: async (most) => {
         const waiting = await this.#starter.start(queue.splice(0, most))
         queue.unshift(...waiting)
+        return undefined
       },
     }
   }

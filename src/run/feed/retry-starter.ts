@@ -1,4 +1,5 @@
 import { PARKED_CONSUMER } from '../../core/keys.ts'
+import { isPlainAck } from '../../core/outcome.ts'
 import type { ClaimedEntry, Delivery } from '../../group/delivery.ts'
 import type { StartClaimedBounds, TakeDueRequest, TakeDueResult } from '../../group/group.ts'
 import type { RetryOperations } from '../../group/redis/redis-retries.ts'
@@ -17,10 +18,12 @@ export type Kinds = Omit<CrashSuspects<WaitingClaimedEntry>, 'usedUp'>
 /** What is taken of what is set aside. */
 type TakeRequest = Pick<TakeDueRequest, 'room' | 'till' | 'conditions'>
 
-/** What was taken: what waits for its start, and how many were called. */
-type Taken = Omit<TakeDueResult, 'handed'> & {
+/** What was taken: what waits for its start, and what runs next. */
+type Taken = Omit<TakeDueResult, 'handed' | 'started'> & {
   readonly handed: readonly WaitingClaimedEntry[]
-  readonly called: number
+  readonly jobs: readonly Job[]
+  /** Something failed, or was released, of what was settled with it. */
+  readonly hasFailed: boolean
 }
 
 /**
@@ -32,6 +35,7 @@ export class RetryStarter {
   readonly #claims: RetryOperations
   readonly #pool: CallPool
   readonly #waiting = new Set<WaitingClaimedEntry>()
+  /** Of the claimed. */
   #started: Job[] = []
 
   constructor(run: Run, claims: RetryOperations, pool: CallPool) {
@@ -66,18 +70,13 @@ export class RetryStarter {
     return kinds
   }
 
-  /** What waits still goes back. @returns Ids of what had no turn since that was asked last. */
+  /** What waits still goes back. @returns Ids of what had no turn of what was claimed since that was asked last. */
   giveBack(): ReadonlySet<string> {
     for (const entry of this.#waiting) entry.giveBack()
     const left = [...this.#waiting, ...this.#started.filter(({ hadNoTurn }) => hadNoTurn)]
     this.#waiting.clear()
     this.#started = []
     return new Set(left.map(({ id }) => id))
-  }
-
-  /** Of what was started, nobody asks what had no turn. */
-  forgetStarted(): void {
-    this.#started = []
   }
 
   /**
@@ -91,13 +90,16 @@ export class RetryStarter {
     return { maxBytes: parts.consumer.settings.maxBytes - settler.bytes, unless, guards: policies?.guards }
   }
 
-  /** Takes what comes back and starts it, but for what is at its last delivery: that waits. @throws {RedisConnectionError} No reply came. */
-  async take(wanted: TakeRequest): Promise<Taken> {
+  /** Takes what comes back, but for what is at its last delivery: that waits. The rest has to run. @param isAhead Others are in hand by then, or under way. @throws {RedisConnectionError} No reply came. */
+  async take(wanted: TakeRequest, isAhead = false): Promise<Taken> {
     const { settler, report, pauses, parts, policies } = this.#run
     const done = settler.takeDone()
     // the server does not know of which type an entry is: what may be at its last delivery is handed over
     const { fewestDeliveries: maxDeliveries } = parts.consumer.routeBounds
-    const request = { ...this.#bounds, ...wanted, maxDeliveries, scripts: policies?.takeScripts }
+    const { maxBytes = 0, ...bounds } = this.#bounds
+    // two may be under way
+    const share = isAhead ? Math.ceil(maxBytes / 3) : maxBytes
+    const request = { ...bounds, maxBytes: share, ...wanted, maxDeliveries, scripts: policies?.takeScripts }
     const call = this.#claims.settleAndTake(parts.slot, done, request)
     const taken = await settler.by(done, call).catch((error: unknown) => {
       settler.doubtTake((done) => this.#claims.settleAndGiveBack(parts.slot, done))
@@ -105,9 +107,8 @@ export class RetryStarter {
     })
     report.lost(taken.lost)
     pauses.see(taken.paused)
-    const { started } = taken
+    const { started, ...rest } = taken
     const handed = this.wait(taken.handed)
-    let called = 0
     if (started.length + handed.length > 0) {
       const given = started.map(({ id, deliveryCount, idleMs }) => ({
         id,
@@ -115,9 +116,9 @@ export class RetryStarter {
         from: { owner: PARKED_CONSUMER, idleMs },
       }))
       report.claimed([...given, ...handed])
-      called = await this.#runAll(started)
     }
-    return { ...taken, handed, called }
+    const hasFailed = done.some(({ outcome }) => !isPlainAck(outcome))
+    return { ...rest, handed, jobs: this.#inHand(started), hasFailed }
   }
 
   /** @returns Those that there was no room for: they wait on. @throws {RedisConnectionError} No reply came. */
@@ -147,20 +148,25 @@ export class RetryStarter {
     const waiting = next.filter(({ id }) => waitingIds.has(id))
     for (const entry of waiting) this.#waiting.add(entry)
     settler.take([...left, ...waiting])
-    await this.#runAll(started)
+    const jobs = this.#inHand(started)
+    this.#started.push(...jobs)
+    await this.run(jobs)
     return waiting
   }
 
-  /** Has the pool run what was started. @returns How many, since a policy may let none be called. */
-  async #runAll(started: readonly Delivery[]): Promise<number> {
-    const { settler, time, policies } = this.#run
-    const now = time.clock.now()
-    const jobs = started.map((delivery) => new Job(this.#run, delivery, now))
-    this.#started.push(...jobs)
-    settler.take(jobs)
+  /** Has the pool run what was taken. @returns How many are called, since a policy may let none be. */
+  async run(jobs: readonly Job[]): Promise<number> {
+    const { policies } = this.#run
     await policies?.admit(jobs)
     const called = policies ? jobs.filter((job) => !hasOutcome(job)) : jobs
     this.#pool.add(called)
     return called.length
+  }
+
+  #inHand(started: readonly Delivery[]): readonly Job[] {
+    const now = this.#run.time.clock.now()
+    const jobs = started.map((delivery) => new Job(this.#run, delivery, now))
+    this.#run.settler.take(jobs)
+    return jobs
   }
 }

@@ -54,29 +54,35 @@ local function isOpen(condition)
 end
 `
 
-/** Looks up what may be taken: of the index, then of the conditions. */
+/** `noted()` is the field of a group's state that says what the last take brought; with two under way each has its own, by what its nonce ends with behind the UUID. */
+export const LUA_NOTED = `local function noted() return 'took:' .. consumer .. nonce:sub(37) end`
+
+/**
+ * Looks up what may be taken: of the index, then of the conditions. What of a page is set aside is looked up by one command, between its lowest and its highest id; ids with more digits than a number
+ * holds exactly, and what is not found so, as there is much between, each by itself. What is found is its row of the pending list (id, owner, idle time, count) and whether it waited for a condition.
+ * `seen` is there once conditions are inspected, since an entry may wait for several. The counts of a lost group are those of the index.
+ */
 const FIND = `
-local found, seen, looked, passed, isMore = {}, {}, 0, 0, 0
--- looks up what of a page is set aside: its neighbours by one command, what is far from them by itself
+local found, looked, passed, isMore = {}, 0, 0, 0
 local function lookUp(ids)
-  local low, high, rows
-  for _, id in ipairs(ids) do
-    if isId(id) then
-      if not low or sortable(id) < sortable(low) then low = id end
-      if not high or sortable(id) > sortable(high) then high = id end
+  local low, lowMs, lowSeq, high, highMs, highSeq
+  for n = 1, #ids do
+    local ms, seq = ids[n]:match('^(%d+)%-(%d+)$')
+    if ms and #ms < 16 and #seq < 16 then
+      ms, seq = ms + 0, seq + 0
+      if not low or ms < lowMs or ms == lowMs and seq < lowSeq then low, lowMs, lowSeq = ids[n], ms, seq end
+      if not high or ms > highMs or ms == highMs and seq > highSeq then high, highMs, highSeq = ids[n], ms, seq end
     end
   end
-  rows = low and redis.call('XPENDING', stream, group, low, high, 2 * #ids, '${PARKED_CONSUMER}') or {}
+  local rows = low and redis.call('XPENDING', stream, group, low, high, 2 * #ids, '${PARKED_CONSUMER}') or {}
   local own = {}
-  for _, p in ipairs(rows) do own[p[1]] = p end
-  return function(id)
-    if own[id] or #rows < 2 * #ids then return own[id] end
-    return redis.call('XPENDING', stream, group, id, id, 1, '${PARKED_CONSUMER}')[1]
-  end
+  for n = 1, #rows do own[rows[n][1]] = rows[n] end
+  return own
 end
 -- what is no longer pending is forgotten; what a lost group has not made pending again yet is made so now
-local function pendingOf(id, count, own)
-  local p = own(id)
+local function pendingOf(id, count)
+  if not isId(id) then return nil end
+  local p = redis.call('XPENDING', stream, group, id, id, 1, '${PARKED_CONSUMER}')[1]
   if p or not healing or sortable(id) > sortable(healing) or redis.call('XPENDING', stream, group, id, id, 1)[1] then return p end
   local made = redis.call('XCLAIM', stream, group, '${PARKED_CONSUMER}', 0, id, 'IDLE', 0, 'RETRYCOUNT', num(count), 'FORCE', 'JUSTID')[1]
   return made and {id, '${PARKED_CONSUMER}', 0, count}
@@ -85,11 +91,12 @@ local function lose(id)
   redis.call('XACK', stream, group, id)
   lost[#lost + 1] = id
 end
+local seen
 -- true if it is to be taken; it has left the set of conditions by then, and leaves the index of times if it is not
 local function look(id, count, own, waits)
   looked = looked + 1
-  if seen[id] then return true end -- it may wait for several conditions
-  local p = isId(id) and pendingOf(id, count, own)
+  if seen and seen[id] then return true end
+  local p = own[id] or pendingOf(id, count)
   if not p then return false end
   local condition = closedFor(id)
   if condition and not refuses('ZADD', waiting, 0, member(condition, id, p[4])) then return false end
@@ -97,19 +104,25 @@ local function look(id, count, own, waits)
     passed = passed + 1
     return nil
   end
-  found[#found + 1] = {id, saturated(p[4]), waits, p[3]}
-  seen[id] = true
+  p[4], p[5] = saturated(p[4]), waits
+  found[#found + 1] = p
+  if seen then seen[id] = true end
   return true
 end
 
 local offset = 0
 repeat
-  local page = beside('ZRANGEBYSCORE', due, '-inf', dueBy(till), 'WITHSCORES', 'LIMIT', offset, math.min(100, room - #found)) or {}
-  local ids = {}
-  for i = 1, #page, 2 do ids[#ids + 1] = page[i] end
-  local own = lookUp(ids)
-  for i = 1, #page, 2 do
-    local isTaken = look(page[i], countOf(page[i + 1]), own)
+  local query = {'ZRANGEBYSCORE', due, '-inf', dueBy(till), 'LIMIT', offset, math.min(100, room - #found)}
+  if healing then query[#query + 1] = 'WITHSCORES' end
+  local page, counts = beside(unpack(query)) or {}, {}
+  if healing then
+    local both = page
+    page = {}
+    for i = 1, #both, 2 do page[#page + 1], counts[#counts + 1] = both[i], countOf(both[i + 1]) end
+  end
+  local own = lookUp(page)
+  for i = 1, #page do
+    local isTaken = look(page[i], counts[i], own)
     if isTaken == false then beside('ZREM', due, page[i]) else offset = offset + 1 end
   end
 until closed or #page == 0 or #found >= room or looked >= ${LOOKS}
@@ -121,6 +134,10 @@ for _, condition in ipairs(there) do
 end
 -- takes what waits for a condition from there on, until so many were found
 local function takeWaiting(condition, first, most)
+  if not seen then
+    seen = {}
+    for _, f in ipairs(found) do seen[f[1]] = true end
+  end
   while #found < most and looked < ${LOOKS} do
     local page = beside('ZRANGEBYLEX', waiting, first, '(' .. condition .. '\\11', 'LIMIT', 0, math.min(100, most - #found)) or {}
     if #page == 0 then break end
@@ -146,36 +163,44 @@ for _, condition in ipairs(named) do
   end
 end`
 
-/** Starts what was found, in chunks of neighbours; what has its last delivery, or none, before it is handed over as it is. */
+/** Starts what was found (counts as the answer and the index have them are made once each), in chunks of neighbours; what has its last delivery, or none, before it is handed over as it is. */
 const TAKE = `
 local entries, bytes, chunk, places, note = {}, 0, {}, {'ZADD', due}, {nonce .. ' '}
-local most = math.huge
+local most, last = math.huge, max - 1
 if room_bytes ~= '' then most = tonumber(room_bytes) end
 
+local texts, scores = {}, {}
 local function keep(f, count, body)
   local id = f[1]
-  entries[#entries + 1] = {id, num(count), body, f[4]}
-  places[#places + 1], places[#places + 2] = running(count), id
-  note[#note + 1] = id .. '=' .. num(count) .. '=' .. (body and '1' or '0') .. '\\n'
+  if not texts[count] then texts[count], scores[count] = num(count), running(count) end
+  entries[#entries + 1] = {id, texts[count], body, f[3]}
+  places[#places + 1], places[#places + 2] = scores[count], id
+  note[#note + 1] = id .. '=' .. texts[count] .. (body and '=1\\n' or '=0\\n')
 end
 local function startChunk()
   if #chunk == 0 then return end
   local claim, got = {'XCLAIM', stream, group, consumer, 0}, {}
-  for _, f in ipairs(chunk) do claim[#claim + 1] = f[1] end
-  for _, entry in ipairs(redis.call(unpack(claim))) do
+  for n = 1, #chunk do claim[5 + n] = chunk[n][1] end
+  local answers = redis.call(unpack(claim))
+  for n = 1, #answers do
+    local entry = answers[n]
     if entry then
-      got[entry[1]] = entry[2]
-      for _, value in ipairs(entry[2]) do bytes = bytes + #value end
+      local body = entry[2]
+      got[entry[1]] = body
+      for i = 1, #body do bytes = bytes + #body[i] end
     end
   end
-  for _, f in ipairs(chunk) do
-    if got[f[1]] then keep(f, f[2] + 1, got[f[1]])
+  for n = 1, #chunk do
+    local f = chunk[n]
+    local body = got[f[1]]
+    if body then keep(f, f[4] + 1, body)
     else lose(f[1]) beside('ZREM', due, f[1]) end
   end
   chunk = {}
 end
 local size = ${CHUNK}
-for _, f in ipairs(found) do
+for n = 1, #found do
+  local f = found[n]
   if #chunk == size then
     startChunk()
     if #entries > 0 then size = math.max(1, math.min(100, math.floor((most - bytes) / (1 + bytes / #entries)))) end
@@ -183,17 +208,20 @@ for _, f in ipairs(found) do
   if bytes >= most then
     isMore = 1
     -- no room: it waits on, due at once
-    if f[3] then aside(f[1], f[2], due, score(till, f[2]), f[1]) end
-  elseif f[2] + 1 >= tonumber(max) then
+    if f[5] then aside(f[1], f[4], due, score(till, f[4]), f[1]) end
+  elseif f[4] >= last then
     if gone(f[1]) or not redis.call('XCLAIM', stream, group, consumer, 0, f[1], 'JUSTID')[1] then lose(f[1]) beside('ZREM', due, f[1])
-    else keep(f, f[2], false) end
+    else keep(f, f[4], false) end
   else chunk[#chunk + 1] = f end
 end
 startChunk()
 if #places > 2 then beside(unpack(places)) end
 -- what this call passed over, the next would, too
-if looked > passed and #(beside('ZRANGEBYSCORE', due, '-inf', dueBy(till), 'LIMIT', passed, 1) or {}) > 0 then isMore = 1 end
-if #entries > 0 then beside('HSET', state, 'took:' .. consumer, table.concat(note)) end`
+local function hasDue(offset) return #(beside('ZRANGEBYSCORE', due, '-inf', dueBy(till), 'LIMIT', offset, 1) or {}) > 0 end
+if looked > passed then
+  if hasDue(passed + room) then isMore = 2 elseif hasDue(passed) then isMore = 1 end
+end
+if #entries > 0 then beside('HSET', state, noted(), table.concat(note)) end`
 
 /**
  * Takes what is due by the index, and what waits for the conditions named, and starts it: fenced, one delivery more, its idle clock restarted. What is at its
@@ -207,7 +235,7 @@ if #entries > 0 then beside('HSET', state, 'took:' .. consumer, table.concat(not
  * KEYS stream, lease, due, waiting, state, paused. ARGV group, consumer, token, nonce, room, room in bytes ('' no bound), max deliveries, the ms since 1970 up to which an
  * entry is due ('' now), a field ('' none), the number of its values that are closed, the values, for each guard 'all' or 'values', then the conditions.
  * Answers 0 if the lease is gone, else the time up to which it looked, [id, count, fields or false, idle ms] an entry, the trimmed ids, in how many ms the next is due ('' none), the conditions that
- * something waits for, 1 if there is more to take, and the text of what is paused (nil: nothing is) with the server's time.
+ * something waits for, 1 if there is more to take, 2 if more than as many again is due, and the text of what is paused (nil: nothing is) with the server's time.
  */
 export const takeSetAsideScript: LuaScript = { keyCount: 6, lua: takeBy('', '') }
 
@@ -236,8 +264,9 @@ redis.call('XPENDING', stream, group, '-', '+', 1)
 see(text)
 till = till == '' and now or tonumber(till)
 local lost = {}
+${LUA_NOTED}
 
-local took = beside('HGET', state, 'took:' .. consumer)
+local took = beside('HGET', state, noted())
 if type(took) == 'string' and took:sub(1, #nonce + 1) == nonce .. ' ' then
   local again = {}
   for id, count, isStarted in took:gmatch('(%d+%-%d+)=(%d+)=([01])\\n') do
@@ -255,36 +284,4 @@ ${FIND}${limited}${FIND_NAMED}
 ${TAKE}
 return seeing({num(till), entries, lost, nextDue(), there, isMore})
 `
-}
-
-/**
- * Gives back what a take brought whose answer was lost: due at once, its delivery given back. A take of that nonce that comes late finds it used.
- *
- * KEYS stream, lease, due, waiting, state. ARGV group, consumer, token, nonce. Answers how many.
- */
-export const undoTakeScript: LuaScript = {
-  keyCount: 5,
-  lua: `
-local stream, lease, due, waiting, state = unpack(KEYS)
-local group, consumer, token, nonce = unpack(ARGV)
-${LUA_FENCE}
-${LUA_IS_TRIMMED}
-${LUA_NOW_MS}
-${LUA_READ_KEYS_BESIDE_GROUP}
-${LUA_SET_ASIDE}
-if not leased() then return 0 end
-local took, given = beside('HGET', state, 'took:' .. consumer), 0
-if type(took) == 'string' and took:sub(1, #nonce + 1) == nonce .. ' ' then
-  for id, count, isStarted in took:gmatch('(%d+%-%d+)=(%d+)=([01])\\n') do
-    if mine(id, count) then
-      local left = count - isStarted
-      aside(id, left, due, score(0, left), id)
-      given = given + 1
-    end
-  end
-end
--- a group that never was has nothing beside it
-if redis.call('EXISTS', state) == 1 then beside('HSET', state, 'took:' .. consumer, nonce .. ' ') end
-return given
-`,
 }
