@@ -143,7 +143,12 @@ export class MemoryServer {
   }
 
   lanes(key: string): StoredLanes {
-    return made(this.#lanes, key, () => ({ firsts: new Map(), members: new Map(), handed: new Set(), awaited: new Map() }))
+    return made(this.#lanes, key, () => ({
+      firsts: new Map(),
+      members: new Map(),
+      handed: new Set(),
+      awaited: new Map(),
+    }))
   }
 
   /** Sets a flag, unless it is set. @returns Whether it was not. */

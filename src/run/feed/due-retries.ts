@@ -92,6 +92,7 @@ export class DueRetries {
     this.#takenAt = repliedAt
     const called = taken ? await this.#starter.run(taken.jobs) : 0
     await this.#startHanded(taken?.handed ?? [])
+    this.#starter.forgetStarted()
     const has = taken !== undefined && called + taken.handed.length > 0
     this.#takeAt = has ? repliedAt : repliedAt + STUCK_MS
     this.note(taken?.isMore ? 0 : taken?.left.dueInMs)

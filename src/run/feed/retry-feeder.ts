@@ -112,14 +112,15 @@ export class RetryFeeder {
         this.#dueAt = Infinity
         return undefined
       }
-      const told = namedConditions(conditions, this.#run)
+      const sent = conditions
+      const told = namedConditions(sent, this.#run)
       const taken = await this.#starter.take(
         { room, till: hasMore ? this.#till : undefined, conditions: told },
         isAhead,
       )
       this.#till = taken.till
       handed.push(...taken.handed)
-      if (!taken.isMore) for (const condition of conditions) this.#emptied.add(condition)
+      if (!taken.isMore) for (const condition of sent) this.#emptied.add(condition)
       this.#noteDue(taken.left)
       conditions = this.#over(taken.left)
       hasMore = taken.isMore || conditions.length > 0

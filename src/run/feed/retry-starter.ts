@@ -79,6 +79,11 @@ export class RetryStarter {
     return new Set(left.map(({ id }) => id))
   }
 
+  /** Nobody asks what of it had no turn. */
+  forgetStarted(): void {
+    this.#started = []
+  }
+
   /**
    * What the server leaves alone: entries whose type says that their handler takes no work, or is paused, where the codec says which field has the type.
    */

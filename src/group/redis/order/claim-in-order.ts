@@ -41,12 +41,19 @@ function editTake(script: LuaScript): LuaScript {
   -- only the first of a lane starts
   local lane, isSuspect = laneOfEntry(id)
   local kept = not lane and '${UNPLACED_CONDITION}' or isSuspect and '${SUSPECTS_CONDITION}'
-  if not kept and beside('HGET', lanes, lane) ~= id then kept = lane end
+  local first = not kept and beside('HGET', lanes, lane)
+  -- runs without order took what went before it
+  if first == false and not kept then beside('HSET', lanes, lane, id)
+  elseif not kept and first ~= id then kept = lane end
   if not kept and comesBefore(lane, id) then
     handOn(lane)
     kept = lane
   end
-  if kept and not refuses('ZADD', waiting, 0, member(kept, id, p[4])) then return false end
+  if kept then
+    if not refuses('ZADD', waiting, 0, member(kept, id, p[4])) then return false end
+    passed = passed + 1
+    return nil
+  end
   local condition = closedFor(id)`,
     ],
     [

@@ -36,6 +36,7 @@ import { OrderedEntryWaiter } from './ordered-entry-waiter.ts'
 import { OrderedSlots } from './ordered-slots.ts'
 import { MOST_UNPLACED, placeEntriesScript, sweepLanesScript, unplacedEntriesScript } from './place-entries.ts'
 import { lanesThereScript, POLLER_NAMES, readInOrderScript, UNPLACED_ANSWER } from './read-in-order.ts'
+import { mayRide, withAcks } from './riding-acks.ts'
 
 /** How often a run tries to make members of all that is pending, before it leaves that to the next. */
 const TRIES = 3
@@ -95,16 +96,21 @@ export class OrderedRedisGroup extends RedisGroup implements OrderedGroup, Await
     const asked = Math.min(count, this.#mostEntries)
     const after = this.#begun.get(slot.token)
     const isFirst = after === undefined
-    const bounds = [asked, maxPending ?? '', maxParked === Infinity ? 'inf' : maxParked, after ?? '']
+    const waits = this.#calls.ordering.waitsForLetters
+    const acks = mayRide(settlements) ? settlements : []
+    const bounds = [asked, maxPending ?? '', maxParked === Infinity ? 'inf' : maxParked, after ?? '', Number(waits)]
     const call = {
       script: readInOrderScript,
       keys: [stream, this.#calls.lease(slot), keys.waiting, keys.wake, keys.paused, ...laneKeys],
-      args: [...this.#calls.fence(slot), ...bounds],
+      args: [...this.#calls.fence(slot), ...bounds, ...acks.map(({ id }) => id)],
     }
     const { delays } = this.#calls.address
     const calls: RedisCall[] = delays ? [call, getCommand(delayKeys(stream).next)] : [call]
-    const looksAt = isFirst && this.#calls.ordering.waitsForLetters ? calls.push(this.#lookForLetters(slot)) - 1 : 0
-    const { settled, replies, ...told } = await this.#calls.settleAnd(slot, settlements, calls, riders)
+    const looksAt = isFirst && waits ? calls.push(this.#lookForLetters(slot)) - 1 : 0
+    const others = acks === settlements ? [] : settlements
+    const answered = await this.#calls.settleAnd(slot, others, calls, riders)
+    const { replies, ...told } = answered
+    const settled = acks.length > 0 ? withAcks(answered.settled, acks, replies[0]) : answered.settled
     const nothing = { ...settled, ...NOTHING, ...told }
     // what a lost group held is nobody's: whoever made it again ends
     if (told.groupRecreated) return { ...nothing, leaseLost: true }
@@ -113,7 +119,7 @@ export class OrderedRedisGroup extends RedisGroup implements OrderedGroup, Await
     if (answer instanceof RedisReplyError && isRequestTooLarge(answer)) this.#mostEntries = Math.ceil(asked / 2)
     if (answer instanceof RedisConnectionError) return nothing
     if (answer instanceof RedisReplyError) return { ...nothing, failures: [...settled.failures, answer] }
-    const [reply = null, hasLanes, last = '', text = '', now = ''] = replyItems(answer)
+    const [reply = null, hasLanes, last = '', , text = '', now = ''] = replyItems(answer)
     if (reply === UNPLACED_ANSWER && settlements.length === 0) return undefined
     const came = cameBy(reply)
     // of a group that is paused as a whole nothing was inspected
@@ -123,7 +129,6 @@ export class OrderedRedisGroup extends RedisGroup implements OrderedGroup, Await
     else if (isFirst) this.mayHaveLanes = false
     const gone = looksAt > 0 ? (replies[looksAt] ?? null) : 0
     if (gone instanceof Error) return { ...nothing, ...came, failures: [...settled.failures, gone] }
-    if (isFirst && hasLanes === 2 && !this.#calls.ordering.waitsForLetters) await this.#waitNoMore(slot)
     const seen = {
       ...seenPauses(replyAsText(text), Number(replyAsText(now))),
       ...(nextDelayed instanceof Error ? {} : seenDelays(replyAsText(nextDelayed))),
@@ -149,6 +154,7 @@ export class OrderedRedisGroup extends RedisGroup implements OrderedGroup, Await
 
   /** Makes members of all that is pending and has no lane, and takes off what is pending no more. */
   async #placeAll(slot: Slot): Promise<void> {
+    if (!this.#calls.ordering.waitsForLetters) await this.#waitNoMore(slot)
     await this.#place(slot)
     await this.#sweep(slot, 'members')
     await this.#sweep(slot, 'lanes')

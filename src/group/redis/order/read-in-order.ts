@@ -17,25 +17,28 @@ export const POLLER_NAMES = 'poller-'
  * set aside before the group kept order. A later one gives what a read before it brought that its run has not heard of: clients send a request again whose answer is lost, and what
  * comes next must not go before it.
  *
+ * What was read before, and is in no lane, is acknowledged by the same call: nobody but the holder of the slot can have any of it.
+ *
  * KEYS stream, lease, waiting, the flag of publishers, paused, state, the keys of lanes. ARGV group, consumer, token, count, max pending ('' any number), max set aside, the id above which this run
- * has read nothing ('' its first read). Answers an array: what XREADGROUP does, or a number of NOT_READ_ANSWERS, or 9; 1 if there are lanes, 2 if keys wait for dead letters; that id, of a first read; the text of
- * what is paused, and the server's time.
+ * has read nothing ('' its first read), 1 if keys wait for dead letters, then ids to acknowledge. Answers an array: what XREADGROUP does, or a number of NOT_READ_ANSWERS, or 9; 1 if there are lanes, 2 if keys wait for dead letters; that id, of a first read; how many of the ids were pending, -1 if the slot went to
+ * another; the text of what is paused, and the server's time.
  */
 export const readInOrderScript: LuaScript = {
   keyCount: 9,
   lua: `
 ${LUA_LANE_KEYS}
 local stream, lease, waiting, flag, paused = unpack(KEYS)
-local group, consumer, token, count, max, maxParked, after = unpack(ARGV)
+local group, consumer, token, count, max, maxParked, after, waits = unpack(ARGV, 1, 8)
 local isFirst = after == ''
 ${LUA_READ_KEYS_BESIDE_GROUP}
 ${SEES_PAUSES}
 local ours, text = leaseAndPauses()
-local members, last
-local function answer(is) return seeing({is, beside('EXISTS', awaited) == 1 and 2 or members > 0 and 1 or 0, last or ''}) end
+local members, last, acked = 0, nil, -1
+local function answer(is) return seeing({is, beside('EXISTS', awaited) == 1 and 2 or members > 0 and 1 or 0, last or '', acked}) end
 members = redis.call('HLEN', laneOf)
 see(text)
 if token == '' or not ours then return answer(${NOT_READ_ANSWERS.slotLost}) end
+if #ARGV > 8 then acked = redis.call('XACK', stream, group, unpack(ARGV, 9)) end
 if isAllPaused then return answer(${NOT_READ_ANSWERS.paused}) end
 if not isFirst then
   local unheard, entries = redis.call('XPENDING', stream, group, '(' .. after, '+', count, consumer), {}
@@ -61,6 +64,7 @@ if max ~= '' or isFirst then
     return members > behind + (beside('HLEN', lanes) or 0)
   end
   local function unplaced() return (beside('ZRANGEBYLEX', waiting, '[${UNPLACED_CONDITION}\\n', '(${UNPLACED_CONDITION}\\11', 'LIMIT', 0, 1) or {})[1] end
+  if isFirst and waits == '0' and beside('EXISTS', awaited) == 1 then return answer(${UNPLACED_ANSWER}) end
   if isFirst and (ofPollers > 0 or pending[1] ~= members or isLoose() or unplaced()) then return answer(${UNPLACED_ANSWER}) end
   if max ~= '' and (pending[1] - parked > tonumber(max) or parked > tonumber(maxParked)) then
     redis.pcall('SETNX', flag, 'held')

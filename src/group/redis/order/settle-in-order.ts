@@ -57,7 +57,8 @@ local acked = {'XACK', stream, group}`,
     `  if op == 'left' then
     local p = pendingEntry(id)
     if not p then leave(id)
-    elseif p[2] == '${PARKED_CONSUMER}' and laneFor[id] and not laneOfEntry(id) then place(id, saturated(p[4]), laneFor[id], false) end
+    -- with memory full, what follows a write is not refused
+    elseif p[2] == '${PARKED_CONSUMER}' and laneFor[id] and not laneOfEntry(id) and hand('${PARKED_CONSUMER}', id, saturated(p[4])) then place(id, saturated(p[4]), laneFor[id], false) end
     out[n] = ${SETTLE_SCRIPT_ANSWERS.done}
   elseif not ours then out[n] =`,
   ],
