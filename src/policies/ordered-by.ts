@@ -70,7 +70,7 @@ export function orderedBy(keyOf: OrderingKey, options: OrderedByOptions = {}): P
 
 function needs(keys: ConsumerKeys, waitsForLetters: boolean): PolicyKeyRights {
   const { lanes, laneOf, awaited } = laneKeys(keys)
-  const onLanes = ['hget', 'hset', 'hdel', 'hlen', 'hscan', 'hexists']
+  const onLanes = ['hget', 'hmget', 'hset', 'hdel', 'hlen', 'hscan', 'hexists']
   return {
     keys: [
       { key: lanes, commands: onLanes },

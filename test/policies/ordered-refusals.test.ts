@@ -35,8 +35,6 @@ const REFUSALS: Readonly<Record<string, readonly [load: () => unknown, why: RegE
       }),
     /scaleOut must be left out: "orderedBy" lets one poller run at a time/,
   ],
-  "`mode: 'listen'`": [() => define({ mode: 'listen' }), /mode must be 'drain' or 'once'/],
-  '`lingerMs`': [() => define({ lingerMs: 1_000 }), /mode must be 'drain' or 'once', without lingerMs/],
   '`allowLongHandlers`': [() => define({ allowLongHandlers: true }), /allowLongHandlers must be false/],
   'a set of streams, `prioritized()`': [
     () =>

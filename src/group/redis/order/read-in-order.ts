@@ -20,7 +20,7 @@ export const POLLER_NAMES = 'poller-'
  * What was read before, and is in no lane, is acknowledged by the same call: nobody but the holder of the slot can have any of it.
  *
  * KEYS stream, lease, waiting, the flag of publishers, paused, state, the keys of lanes. ARGV group, consumer, token, count, max pending ('' any number), max set aside, the id above which this run
- * has read nothing ('' its first read), 1 if keys wait for dead letters, then ids to acknowledge. Answers an array: what XREADGROUP does, or a number of NOT_READ_ANSWERS, or 9; 1 if there are lanes, 2 if keys wait for dead letters; that id, of a first read; how many of the ids were pending, -1 if the slot went to
+ * has read nothing ('' its first read), 1 if keys wait for dead letters, then ids to acknowledge. Answers an array: what XREADGROUP does, or a number of NOT_READ_ANSWERS, or 9; as a first read sees it 1 if there are lanes, 2 if keys wait for dead letters; that id, of a first read; how many of the ids were pending, -1 if the slot went to
  * another; the text of what is paused, and the server's time.
  */
 export const readInOrderScript: LuaScript = {
@@ -34,8 +34,12 @@ ${LUA_READ_KEYS_BESIDE_GROUP}
 ${SEES_PAUSES}
 local ours, text = leaseAndPauses()
 local members, last, acked = 0, nil, -1
-local function answer(is) return seeing({is, beside('EXISTS', awaited) == 1 and 2 or members > 0 and 1 or 0, last or '', acked}) end
-members = redis.call('HLEN', laneOf)
+local hasLanes = 0
+local function answer(is) return seeing({is, hasLanes, last or '', acked}) end
+if isFirst then
+  members = redis.call('HLEN', laneOf)
+  hasLanes = beside('EXISTS', awaited) == 1 and 2 or members > 0 and 1 or 0
+end
 see(text)
 if token == '' or not ours then return answer(${NOT_READ_ANSWERS.slotLost}) end
 if #ARGV > 8 then acked = redis.call('XACK', stream, group, unpack(ARGV, 9)) end
