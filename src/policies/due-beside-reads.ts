@@ -55,6 +55,8 @@ export class DueByPolicies implements DueBesideReads {
   async untilDue(isVetoed: boolean): Promise<boolean> {
     const policies = this.#policies
     const retries = isVetoed ? undefined : this.#retries
+    // what was taken at its last delivery has only waited for this read
+    if (retries?.last.isWaiting && this.#run.time.mayStart()) return true
     const { resume } = policies
     try {
       return await this.#untilDue(retries)

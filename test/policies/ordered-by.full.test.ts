@@ -106,6 +106,32 @@ describeEverywhere('a consumer with orderedBy()', (start) => {
     for (const key of LANES) if (world.redis.append === undefined) expect(await world.command('HLEN', key)).toBe(0)
   })
 
+  it('starts what is at its last delivery in the run that takes it', async () => {
+    const world = await start()
+    const { calls, handle } = noting(failingOnce('a1'))
+    const failing = billing(handle, { use: [order], mode: 'once', maxDeliveries: 2 })
+    await world.publish('a1', 'a2')
+    await world.poll(failing)
+
+    const report = await world.poll(billing(handle, { use: [order], maxDeliveries: 2 }))
+
+    expect(counts(report)).toEqual({ claimed: 2, acked: 2, invoked: 2 })
+    expect(calls).toEqual(['a1', 'a1', 'a2'])
+  })
+
+  it('does not read again and again above maxParked, for one at its last delivery', async () => {
+    const world = await start()
+    const { calls, handle } = noting(failingOnce('a1'))
+    await world.publish('a1', 'a2')
+    await world.poll(billing(handle, { use: [order], mode: 'once', maxDeliveries: 2 }))
+
+    const report = await world.poll(billing(handle, { use: [order], maxDeliveries: 2, maxParked: 1 }))
+
+    expect(counts(report)).toEqual({ claimed: 2, acked: 2, invoked: 2 })
+    expect(report.roundTrips).toBeLessThan(20)
+    expect(calls).toEqual(['a1', 'a1', 'a2'])
+  })
+
   it('goes on after a dead letter', async () => {
     const world = await start()
     const { calls, handle } = noting((id) => {

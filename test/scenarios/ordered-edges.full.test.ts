@@ -12,7 +12,7 @@ import { startScenario } from '../support/scenario.ts'
 const Stepped = defineEvent('Stepped', { payload: z.object({ step: z.number() }) })
 type Handle = (step: number, deliveryCount: number) => void | Promise<void>
 
-function stepping(handle: Handle, { isOrdered = true, batchSize = 100, maxDeliveries = 10 } = {}): Consumer {
+function stepping(handle: Handle, { isOrdered = true, batchSize = 100, maxDeliveries = 10, retryMs = 1 } = {}): Consumer {
   const handler: EventHandler<never> = ({ payload }: { payload: { step: number } }, { deliveryCount }) =>
     handle(payload.step, deliveryCount)
   return defineConsumer({
@@ -20,7 +20,7 @@ function stepping(handle: Handle, { isOrdered = true, batchSize = 100, maxDelive
     group: 'billing',
     routes: [on(Stepped, handler as EventHandler)],
     batchSize,
-    backoff: { firstMs: 1, factor: 1, maxMs: 1 },
+    backoff: { firstMs: retryMs, factor: 1, maxMs: retryMs },
     maxDeliveries,
     use: isOrdered ? [orderedBy(({ aggregateId }) => aggregateId)] : [],
   })
@@ -56,6 +56,23 @@ describe.each<[string, () => Promise<Connection>]>([
     }
 
     expect(done).toEqual([2, 3, 4])
+  })
+
+  test('makes lanes of what was set aside without it, also where as much of the lanes is done by then', async () => {
+    const redis = await start()
+    await publishSteps(redis, [1])
+    await poll(stepping(failing), { redis, mode: 'once' })
+    await publishSteps(redis, [2], 'b')
+    // without order the first is done, and another one has failed
+    const withoutOrder = stepping((step) => (step === 1 ? undefined : failing(step, 1)), { isOrdered: false, retryMs: 60_000 })
+    await claimOnce(withoutOrder, { redis })
+    await poll(withoutOrder, { redis, mode: 'once' })
+    await publishSteps(redis, [3], 'b')
+
+    const done: number[] = []
+    await poll(stepping((step) => void done.push(step)), { redis, mode: 'once' })
+
+    expect(done).toEqual([])
   })
 
   test('makes a dead letter of what has an unreadable key, also once set aside', async () => {

@@ -111,7 +111,9 @@ export class MemoryOrderedGroup extends MemoryGroup implements OrderedGroup, Awa
     const group = this.#base.find()
     if (end?.isInDoubt && group && this.#base.isLeased(slot) && this.#begun.has(slot.token))
       this.#base.placeAll(group, slot, new Set(end.known))
-    return super.giveSlot(slot, end && { ...end, isInDoubt: false })
+    // what is under its name is the next poller's to make members of
+    const known = group ? [...group.pending.keys()] : []
+    return super.giveSlot(slot, end && { ...end, known, isInDoubt: false })
   }
 
   override async ask(commands: readonly (JoinedCommand | ScriptQuestion)[]): Promise<readonly PlainReply[]> {

@@ -8,7 +8,7 @@ import { measureBacklogScript, UNKNOWN_LAG } from '../scripts/measure.ts'
 import type { LuaScript } from '../scripts/script.ts'
 import { editedScript } from './edited.ts'
 import { LUA_LANE_KEYS, LUA_LANES, SKIPS_LANES } from './lanes.ts'
-import { POLLER_NAMES } from './read-in-order.ts'
+import { LUA_LAST_DELIVERED, POLLER_NAMES } from './read-in-order.ts'
 import { TAKES_LANES } from './take-of-lanes.ts'
 
 const taking = new Map<LuaScript, LuaScript>()
@@ -123,8 +123,18 @@ local function page()
 /** As `finishClaimerRunScript`; lanes are no conditions to be inspected. */
 export const finishClaimsInOrderScript = editedScript(finishClaimerRunScript, [SKIPS_LANES])
 
-/** As `finishPollerRunScript`, but that nothing is handed back at a time: what is under the name is the next poller's to make members of. */
-export const finishReadsInOrderScript = editedScript(finishPollerRunScript, [["handBack(from, '+', 9)\n", '']])
+/**
+ * As `finishPollerRunScript`, but that nothing is handed back at a time: what is under the name is the next poller's to make members of. Where something is pending it notes to which id the group was read:
+ * what is read beyond that was read without order.
+ */
+export const finishReadsInOrderScript = editedScript(finishPollerRunScript, [
+  [
+    "handBack(from, '+', 9)\n",
+    `${LUA_LAST_DELIVERED}
+if (redis.pcall('XPENDING', stream, group)[1] or 0) ~= 0 then redis.pcall('HSET', state, 'read', lastDelivered()) end
+`,
+  ],
+])
 
 /** As `measureBacklogScript`, which answers how many wait behind others as well. KEYS, after those: waiting. */
 export const measureInOrderScript = editedScript(measureBacklogScript, [

@@ -78,18 +78,19 @@ export class OrderedRedisGroup extends RedisGroup implements OrderedGroup, Await
     let read = await this.#read(slot, settlements, request)
     for (let tries = 0; read === undefined && tries < TRIES; tries++) {
       await this.#placeAll(slot)
-      read = await this.#read(slot, [], request)
+      read = await this.#read(slot, [], request, true)
     }
     if (read) return read
     const failures = [heldWithoutOrderError(this.#calls.address.group)]
     return { ...(await this.#calls.settleWith(slot, [], [])).settled, ...NOTHING, failures }
   }
 
-  /** @returns `undefined` while something is pending that no lane has. */
+  /** @param isPlaced All that was pending has its lane by then. @returns `undefined` while something is pending that no lane has. */
   async #read(
     slot: Slot,
     settlements: readonly Settlement[],
     { count, maxPending, maxParked = Infinity, riders }: ReadRequest,
+    isPlaced = false,
   ): Promise<ReadResult | undefined> {
     const { stream, keys } = this.#calls.address
     const { laneKeys } = this.#calls
@@ -98,7 +99,8 @@ export class OrderedRedisGroup extends RedisGroup implements OrderedGroup, Await
     const isFirst = after === undefined
     const waits = this.#calls.ordering.waitsForLetters
     const acks = mayRide(settlements) ? settlements : []
-    const bounds = [asked, maxPending ?? '', maxParked === Infinity ? 'inf' : maxParked, after ?? '', Number(waits)]
+    const parkedBound = maxParked === Infinity ? 'inf' : maxParked
+    const bounds = [asked, maxPending ?? '', parkedBound, after ?? '', Number(waits), Number(isPlaced)]
     const call = {
       script: readInOrderScript,
       keys: [stream, this.#calls.lease(slot), keys.waiting, keys.wake, keys.paused, ...laneKeys],

@@ -12,6 +12,18 @@ export const UNPLACED_ANSWER = 9
 /** What pollers' names begin with. */
 export const POLLER_NAMES = 'poller-'
 
+/** `lastDelivered()` is the id that a group was read to; `undefined` where there is none. Needs the locals stream, group. */
+export const LUA_LAST_DELIVERED = `
+local function lastDelivered()
+  -- where there is no stream, what follows says so as all else does
+  for _, info in ipairs(redis.pcall('XINFO', 'GROUPS', stream)) do
+    local fields = {}
+    for i = 1, #info, 2 do fields[info[i]] = info[i + 1] end
+    if fields.name == group then return fields['last-delivered-id'] end
+  end
+end
+`
+
 /**
  * Reads new entries, if the slot is still ours. The first read of a run reads nothing while something is pending that no lane has: what a dead poller held, what was redriven, what was
  * set aside before the group kept order. A later one gives what a read before it brought that its run has not heard of: clients send a request again whose answer is lost, and what
@@ -20,18 +32,20 @@ export const POLLER_NAMES = 'poller-'
  * What was read before, and is in no lane, is acknowledged by the same call: nobody but the holder of the slot can have any of it.
  *
  * KEYS stream, lease, waiting, the flag of publishers, paused, state, the keys of lanes. ARGV group, consumer, token, count, max pending ('' any number), max set aside, the id above which this run
- * has read nothing ('' its first read), 1 if keys wait for dead letters, then ids to acknowledge. Answers an array: what XREADGROUP does, or a number of NOT_READ_ANSWERS, or 9; as a first read sees it 1 if there are lanes, 2 if keys wait for dead letters; that id, of a first read; how many of the ids were pending, -1 if the slot went to
- * another; the text of what is paused, and the server's time.
+ * has read nothing ('' its first read), 1 if keys wait for dead letters, 1 if it has made members of all that is pending, then ids to acknowledge. Answers an array: what XREADGROUP does, or a number of
+ * NOT_READ_ANSWERS, or 9; as a first read sees it 1 if there are lanes, 2 if keys wait for dead letters; that id, of a first read; how many of the ids were pending, -1 if the slot went to another; the text of
+ * what is paused, and the server's time.
  */
 export const readInOrderScript: LuaScript = {
   keyCount: 9,
   lua: `
 ${LUA_LANE_KEYS}
 local stream, lease, waiting, flag, paused = unpack(KEYS)
-local group, consumer, token, count, max, maxParked, after, waits = unpack(ARGV, 1, 8)
+local group, consumer, token, count, max, maxParked, after, waits, placed = unpack(ARGV, 1, 9)
 local isFirst = after == ''
 ${LUA_READ_KEYS_BESIDE_GROUP}
 ${SEES_PAUSES}
+${LUA_LAST_DELIVERED}
 local ours, text = leaseAndPauses()
 local members, last, acked = 0, nil, -1
 local hasLanes = 0
@@ -42,20 +56,13 @@ if isFirst then
 end
 see(text)
 if token == '' or not ours then return answer(${NOT_READ_ANSWERS.slotLost}) end
-if #ARGV > 8 then acked = redis.call('XACK', stream, group, unpack(ARGV, 9)) end
+if #ARGV > 9 then acked = redis.call('XACK', stream, group, unpack(ARGV, 10)) end
 if isAllPaused then return answer(${NOT_READ_ANSWERS.paused}) end
 if not isFirst then
   local unheard, entries = redis.call('XPENDING', stream, group, '(' .. after, '+', count, consumer), {}
   for _, p in ipairs(unheard) do entries[#entries + 1] = redis.call('XRANGE', stream, p[1], p[1])[1] end
   if #entries > 0 then return answer({{stream, entries}}) end
-else
-  -- where there is no stream, what follows says so as all else does
-  for _, info in ipairs(redis.pcall('XINFO', 'GROUPS', stream)) do
-    local fields = {}
-    for i = 1, #info, 2 do fields[info[i]] = info[i + 1] end
-    if fields.name == group then last = fields['last-delivered-id'] end
-  end
-end
+else last = lastDelivered() end
 if max ~= '' or isFirst then
   local pending, parked, ofPollers = redis.call('XPENDING', stream, group), 0, 0
   for _, c in ipairs(pending[4] or {}) do
@@ -69,7 +76,9 @@ if max ~= '' or isFirst then
   end
   local function unplaced() return (beside('ZRANGEBYLEX', waiting, '[${UNPLACED_CONDITION}\\n', '(${UNPLACED_CONDITION}\\11', 'LIMIT', 0, 1) or {})[1] end
   if isFirst and waits == '0' and beside('EXISTS', awaited) == 1 then return answer(${UNPLACED_ANSWER}) end
-  if isFirst and (ofPollers > 0 or pending[1] ~= members or isLoose() or unplaced()) then return answer(${UNPLACED_ANSWER}) end
+  -- what a run without order has read since may be as much as it has settled of the lanes
+  local function isReadSince() return placed ~= '1' and pending[1] > 0 and beside('HGET', orderState, 'read') ~= last end
+  if isFirst and (ofPollers > 0 or pending[1] ~= members or isLoose() or unplaced() or isReadSince()) then return answer(${UNPLACED_ANSWER}) end
   if max ~= '' and (pending[1] - parked > tonumber(max) or parked > tonumber(maxParked)) then
     redis.pcall('SETNX', flag, 'held')
     redis.pcall('GETEX', flag, 'PX', ${PENDING_LIMIT_FLAG_MS})
