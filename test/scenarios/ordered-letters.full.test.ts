@@ -223,6 +223,16 @@ describe('letters of a key', () => {
     expect(await keys([long])).toHaveLength(1)
     expect((await drop({ all: undefined, orderingKeys: ['a', long] })).dropped).toBe(2)
   })
+
+  it('are found also where it looks like one that was cut, and hashed', async () => {
+    const { publisher, hopeless, poll, drop } = await startSteps()
+    const key = `${'k'.repeat(179)}~${'0'.repeat(40)}`
+    hopeless.add('a1')
+    await publisher.publish(Stepped, { id: 'a1' }, { aggregateId: key })
+    await poll()
+
+    expect((await drop({ all: undefined, orderingKeys: [key] })).dropped).toBe(1)
+  })
 })
 
 describe('a key waits for the letter of an entry', () => {

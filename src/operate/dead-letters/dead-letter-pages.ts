@@ -20,7 +20,7 @@ import { AdaptivePageSize } from '../../core/page-size.ts'
 import type { Consumer } from '../../define/consumer.ts'
 import { resolveConsumerKeys } from '../../define/consumer-settings.ts'
 import type { Connection } from '../../group/connection.ts'
-import { laneOfLetter } from '../../group/ordering.ts'
+import { laneOfKey, laneOfLetter } from '../../group/ordering.ts'
 import { parseTime, timeCommand } from '../../group/redis/commands/time.ts'
 import { newestEntryCommand, parseXrange, xrange } from '../../group/redis/commands/xrange.ts'
 import { createOperatorSender } from '../../group/redis/redis-connection.ts'
@@ -175,9 +175,9 @@ function fits({ group, keys, filters }: OpenedDeadLetters, letter: DeadLetter | 
   return !types || (letter.eventType !== undefined && types.includes(letter.eventType))
 }
 
-/** Whether a letter is of an ordering key. */
+/** Whether a letter is of an ordering key, as it is or as a letter says it. */
 function isOfKey({ orderingKey }: DeadLetter, key: string): boolean {
-  return orderingKey !== undefined && laneOfLetter(orderingKey) === laneOfLetter(key)
+  return orderingKey !== undefined && [laneOfKey(key), laneOfLetter(key)].includes(laneOfLetter(orderingKey))
 }
 
 /** Ids, both inclusive. */

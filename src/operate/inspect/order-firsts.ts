@@ -1,4 +1,4 @@
-import { parseCondition } from '../../core/condition.ts'
+import { LONGEST_CONDITION, parseCondition } from '../../core/condition.ts'
 import { COUNTS, RUNNING } from '../../core/due-score.ts'
 import type { Entry } from '../../core/entry.ts'
 import type { OpenBreaker } from '../../core/gates.ts'
@@ -78,12 +78,16 @@ export async function inspectKeys(
   )
 }
 
+/** Characters of a long key that its lane spells out. */
+const CUT_KEY = LONGEST_CONDITION - '='.length
+
 /** The key of a lane; the start of it where it is long. */
 export function keyOfLane(lane: string): { readonly key: string; readonly isCut?: true } {
   const raw = lane.slice(LANES_FROM.length)
-  const [, start] = /^(.{170,})~[0-9a-f]{40}$/su.exec(raw) ?? []
-  const key = parseCondition(`k ${start ?? raw}`).what
-  return start === undefined ? { key } : { key, isCut: true }
+  const [, cut = ''] = /^(.*)~[0-9a-f]{40}$/su.exec(raw) ?? []
+  const isCut = cut.length === CUT_KEY
+  const key = parseCondition(`k ${isCut ? cut : raw}`).what
+  return isCut ? { key, isCut } : { key }
 }
 
 function ageOf(id: string, at: number): { readonly ageMs?: number } {

@@ -194,6 +194,21 @@ test('millrace status shows keys as text, cut, and with nothing that a terminal 
   ])
 })
 
+test.each([
+  ['begins with others', `${'k'.repeat(178)}😀😀`],
+  ['has nothing else', '😀'.repeat(200)],
+])('inspectStreams() knows a long key again that is cut within an emoji, and %s', async (_what, long) => {
+  const scenario = await startScenario()
+  await publish(scenario, long, long)
+  await poll(ordered(fails), { redis: scenario.redis })
+
+  const { order: seen } = await inspected(scenario, ordered(fails))
+  const [{ key = '', isCut, first } = {}] = seen?.longest ?? []
+
+  expect([key.length, key.slice(0, -1), isCut]).toEqual([179, long.slice(0, 178), true])
+  expect(first).not.toHaveProperty('keyNow')
+})
+
 test('millrace status notes the key that has waited long', async () => {
   const scenario = await startScenario()
   const { raw, redis } = scenario
