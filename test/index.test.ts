@@ -45,6 +45,7 @@ test('the package exports these names', () => {
       "filterPatterns",
       "flatCodec",
       "idempotent",
+      "listening",
       "on",
       "onBatch",
       "orderedBy",

@@ -1,7 +1,12 @@
-import { createPoller } from 'millrace'
+import { createPoller, listening } from 'millrace'
 import { reportLogs, reportMetrics } from 'millrace/powertools'
 import { work } from './consumer.ts'
 import { redis } from './redis.ts'
 
 /** Listens, so that a job starts when it is submitted. */
-export const handler = createPoller(work, { redis, mode: 'listen', observe: [reportMetrics(), reportLogs()] })
+export const handler = createPoller(work, {
+  redis,
+  mode: 'listen',
+  listen: listening(),
+  observe: [reportMetrics(), reportLogs()],
+})

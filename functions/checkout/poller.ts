@@ -1,4 +1,4 @@
-import { createPoller } from 'millrace'
+import { createPoller, listening } from 'millrace'
 import { invokeSelf } from 'millrace/lambda'
 import { reportLogs, reportMetrics } from 'millrace/powertools'
 import { redis } from '../shared/redis.ts'
@@ -7,6 +7,7 @@ import { services } from './consumers.ts'
 /** Wakes on a schedule: has each service handle what is new, and brings timeouts in. */
 export const handler = createPoller(services, {
   redis,
+  listen: listening(),
   scaleOut: invokeSelf(),
   observe: [reportMetrics(), reportLogs()],
 })

@@ -1,4 +1,4 @@
-import { createPoller } from 'millrace'
+import { createPoller, listening } from 'millrace'
 import { invokeSelf } from 'millrace/lambda'
 import { reportLogs, reportMetrics } from 'millrace/powertools'
 import { redis } from '../shared/redis.ts'
@@ -7,6 +7,7 @@ import { delivery } from './consumer.ts'
 /** Wakes on a schedule, and listens: sends what is new. */
 export const handler = createPoller(delivery, {
   redis,
+  listen: listening(),
   scaleOut: invokeSelf(),
   observe: [reportMetrics(), reportLogs()],
 })

@@ -52,7 +52,7 @@ export interface EventSourceOptions {
   readonly concurrency?: number
   /**
    * Whether an invocation reads one batch (`once`), all there are (`drain`), or listens until its time is up (`listen`), instead of what the code says. Who listens needs a timeout of the schedule's period, a
-   * handler's time and the reserve, so that the next one listens before it ends.
+   * handler's time and the reserve, so that the next one listens before it ends, and `listen: listening()` in the poller's code.
    */
   readonly mode?: PollMode
   /** Milliseconds after which an invocation reads and starts nothing new, 1 to 900,000, instead of what the code says. */

@@ -7,9 +7,12 @@ import { assertClaimerWake } from './claimer-wake.ts'
 import type { PollOrClaimRun } from './consumer-run.ts'
 import { applyDeployedSettings } from './event-source.ts'
 import { feedNewEntries } from './feed/feed-new-entries.ts'
-import { listen } from './feed/listen.ts'
+import { listening } from './feed/listening.ts'
 import { readHopCount } from './hop.ts'
 import { runConsumers } from './invocation.ts'
+import type { Listening } from './listening.ts'
+import { assertListening } from './listening.ts'
+import type { Run } from './run.ts'
 import type { ScaleOut } from './scale-out.ts'
 import { assertScaleOut, FurtherPollers } from './scale-out.ts'
 import type { ScheduledHandler } from './scheduled.ts'
@@ -33,6 +36,8 @@ export interface PollerOptions extends PollerTarget {
   readonly scaleOut?: ScaleOut
   /** How it wakes the claimer for what failed, as `wakeClaimer()` of `millrace/lambda`, so that retries start when they are due. Default: it does not; the claimer's schedule finds them. */
   readonly wake?: ClaimerWake
+  /** How it listens: `listening()`. Needed for mode `listen` and for `lingerMs`; `poll` has it by itself. */
+  readonly listen?: Listening
 }
 
 /** One poll: a poller's target, and the time and the signal that Lambda would give. */
@@ -54,16 +59,19 @@ export function createPoller(
     ...POLLER_NAMES,
     'scaleOut',
     'wake',
+    'listen',
   ])
   const targets = applyDeployedSettings(own, process.env, options.redis)
-  const { scaleOut, wake: claimerWake } = options
+  const { scaleOut, wake: claimerWake, listen } = options
+  assertListening(action, listen, targets)
+  const run = pollRun(listen)
   if (claimerWake !== undefined) assertClaimerWake(action, claimerWake)
   if (scaleOut !== undefined) assertScaleOut(action, scaleOut)
   return createScheduledHandler('poll', (event, context) => {
     const hop = readHopCount(event)
     const further = scaleOut && new FurtherPollers(scaleOut, hop ?? 0, context, options.clock ?? systemClock)
     const lingerMs = (consumer: Consumer) => listenMs(consumer, hop)
-    return runConsumers(POLL, targets, { ...options, context, further, claimerWake, lingerMs })
+    return runConsumers(run, targets, { ...options, context, further, claimerWake, lingerMs })
   })
 }
 
@@ -79,7 +87,7 @@ export async function poll(
 ): Promise<Report> {
   const targets = resolveRunConsumers('poll', consumers, options, [...RUN_OPTION_NAMES, ...POLLER_NAMES])
   const hop = options.lingerMs === undefined ? undefined : 0
-  return runConsumers(POLL, targets, { ...options, lingerMs: (consumer) => listenMs(consumer, hop) })
+  return runConsumers(pollRun(listening()), targets, { ...options, lingerMs: (consumer) => listenMs(consumer, hop) })
 }
 
 const POLLER_NAMES = ['mode', 'maxRunMs', 'lingerMs']
@@ -94,10 +102,13 @@ function listenMs({ settings: { mode, lingerMs } }: Consumer, hop: number | unde
   return hop === 0 && mode !== 'once' ? lingerMs : 0
 }
 
-const POLL: PollOrClaimRun = {
-  action: 'poll',
-  async open({ group, consumer, leaseMs }) {
-    const slot = await group.takeSlot('poller', consumer.settings.maxPollers, leaseMs)
-    return slot && { slot, work: (run) => (run.parts.lingerMs > 0 ? listen(run) : feedNewEntries(run)) }
-  },
+function pollRun(listening: Listening | undefined): PollOrClaimRun {
+  return {
+    action: 'poll',
+    async open({ group, consumer, leaseMs }) {
+      const slot = await group.takeSlot('poller', consumer.settings.maxPollers, leaseMs)
+      const work = (run: Run) => (listening && run.parts.lingerMs > 0 ? listening.listen(run) : feedNewEntries(run))
+      return slot && { slot, work }
+    },
+  }
 }

@@ -145,7 +145,10 @@ const JANITOR_SCRIPTS = [trimDoneScript, releaseJanitorScript, readBytesScript]
 /** What scripts are made of. */
 const PARTS = [
   'aside.ts',
+  'delayed-counts.ts',
+  'delayed-insert.ts',
   'delayed-pages.ts',
+  'delayed-remove.ts',
   'delays.ts',
   'done-by-groups.ts',
   'fence.ts',

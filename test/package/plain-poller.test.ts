@@ -18,6 +18,17 @@ const NAMES = [
   'comesBack(',
 ]
 
+/** What listening alone has, and promoting. */
+const LISTENS =
+  /^dist\/(run\/feed\/(listen|listening|due-retries|retry-starter|last-deliveries|lost-reads|read-pace|publishers-flag)|group\/redis\/(entry-waiter|redis-retries|claim-replies|promoting|scripts\/(take|claim-page|start|peek|promote-delayed|delay-event|delayed-pages))|publish\/.*)\.js$/
+
+async function modulesOf(code: string, own: RegExp): Promise<string[]> {
+  const folder = await mkdtemp(join(tmpdir(), 'millrace-bundle-'))
+  onTestFinished(() => rm(folder, { recursive: true }))
+  const bytes = await bytesByModule({ code, external: ['ioredis', '@upstash/redis'] }, join(folder, 'poller.mjs'))
+  return [...bytes].filter(([path, size]) => size > 0 && own.test(path)).map(([path]) => path)
+}
+
 async function bundled(code: string): Promise<{ modules: string[]; names: string[] }> {
   const folder = await mkdtemp(join(tmpdir(), 'millrace-bundle-'))
   onTestFinished(() => rm(folder, { recursive: true }))
@@ -34,6 +45,18 @@ async function bundled(code: string): Promise<{ modules: string[]; names: string
 
 test('a poller that uses no policies is bundled without what flow control has', async () => {
   expect(await bundled(POLLER)).toEqual({ modules: [], names: [] })
+})
+
+test('a poller that neither listens nor delays is bundled without what these have', async () => {
+  const modules = await modulesOf(POLLER, LISTENS)
+  expect(modules).toEqual([])
+  expect(await modulesOf(`${POLLER}; export { listening } from 'millrace'`, LISTENS)).toEqual(
+    expect.arrayContaining([
+      'dist/run/feed/listen.js',
+      'dist/group/redis/entry-waiter.js',
+      'dist/group/redis/scripts/take.js',
+    ]),
+  )
 })
 
 test('circuitBreaker() brings its scripts, and what decides about jobs of a pool', async () => {

@@ -1,10 +1,11 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import { Redis } from 'ioredis'
 import type { Connection, Consumer, EventHandler, Report } from 'millrace'
-import { createPoller, createPublisher, defineConsumer, on, poll } from 'millrace'
+import { createPoller, createPublisher, defineConsumer, listening as listeningCode, on, poll } from 'millrace'
 import { connect } from 'millrace/connect'
 import { connectIoredis } from 'millrace/ioredis'
 import { pause, resume } from 'millrace/operate'
+import { connectMemory } from 'millrace/testing'
 import { describe, expect, it, onTestFinished, vi } from 'vitest'
 import { startFaultProxy } from '../support/fault-proxy.ts'
 import { startRestServer } from '../support/rest-server.ts'
@@ -333,10 +334,28 @@ describe('mode listen, beside others', () => {
     expect(woken).toEqual([1])
   })
 
+  it.each([{ mode: 'listen' }, { mode: 'drain', lingerMs: 600 }] as const)(
+    'createPoller() refuses %j without listening(), and what it does not make',
+    (settings) => {
+      const consumer = billing(noting().handler, settings)
+      const create = (listen?: object) =>
+        createPoller(consumer, { redis: connectMemory(), ...(listen && { listen: listen as never }) })
+
+      expect(() => create()).toThrow(
+        'Cannot create poller: mode listen and lingerMs of group "billing" need listen: listening()',
+      )
+      expect(() => create({})).toThrow('Cannot create poller: listen must come from listening()')
+      expect(() => create(listeningCode())).not.toThrow()
+    },
+  )
+
   it('a poller that was woken listens for lingerMs after its last entry', async () => {
     const { redis, publish } = await startScenario()
     const { calls, handler } = noting()
-    const poller = createPoller(billing(handler, { ...QUICK, mode: 'drain', lingerMs: 600 }), { redis })
+    const poller = createPoller(billing(handler, { ...QUICK, mode: 'drain', lingerMs: 600 }), {
+      redis,
+      listen: listeningCode(),
+    })
     await publish('a')
     const startedAt = performance.now()
     const polling = poller({ millrace: { hop: 0 } }, lambdaContext(20_000))

@@ -1,7 +1,6 @@
 import { type DelayKeys, delayKeys } from '../../core/keys.ts'
 import { replyAsText, replyItems } from '../../group/redis/commands/reply.ts'
-import { DELAYED_COUNTS_FIELD } from '../../group/redis/scripts/delayed-pages.ts'
-import { UNREADABLE_SCORE } from '../../group/redis/scripts/delays.ts'
+import { DELAYED_COUNTS_FIELD, UNREADABLE_SCORE } from '../../group/redis/scripts/delayed-counts.ts'
 import type { RedisReply } from '../../group/redis/transport.ts'
 import type { AnswersByName, QuestionsByName } from '../ask.ts'
 import type { DelaysInspection } from './inspection.ts'

@@ -1,4 +1,4 @@
-import { LUA_REMOVE_DELAYED } from './delayed-pages.ts'
+import { LUA_REMOVE_DELAYED } from './delayed-remove.ts'
 import { ENDED, LUA_CALL_OF_BODY, LUA_DELAYS, LUA_TRIED } from './delays.ts'
 import { LUA_DELETE_TEXT_KEY, LUA_NOW_MS } from './fence.ts'
 import type { LuaScript } from './script.ts'

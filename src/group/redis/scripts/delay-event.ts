@@ -1,4 +1,5 @@
-import { LUA_INSERT_DELAYED } from './delayed-pages.ts'
+import { UNREADABLE_SCORE } from './delayed-counts.ts'
+import { LUA_INSERT_DELAYED } from './delayed-insert.ts'
 import {
   ENDED,
   LUA_BODY_NAMES,
@@ -7,7 +8,6 @@ import {
   LUA_DELAYS,
   LUA_TRIED,
   MAX_EVENT_DELAY_MS,
-  UNREADABLE_SCORE,
 } from './delays.ts'
 import { LUA_DELETE_TEXT_KEY, LUA_NOW_MS } from './fence.ts'
 import { LUA_MARKER } from './marker.ts'

@@ -1,7 +1,5 @@
+import { DELAYED_COUNTS_FIELD, UNREADABLE_SCORE } from './delayed-counts.ts'
 import { LUA_CHANGE_DELAYED, LUA_FIND_DELAYED } from './delayed-pages.ts'
-
-/** Scores from here on are of records that cannot be read: out of the due order, the time of which is what is above it. */
-export const UNREADABLE_SCORE = 9_000_000_000_000_000
 
 /** Milliseconds for which an event may be delayed: 366 days. */
 export const MAX_EVENT_DELAY_MS = 366 * 86_400_000
@@ -140,7 +138,7 @@ local function keepFlag()
   if not due then total = held end
   local are = ('%.0f %.0f %.0f'):format(total, pages, buckets)
   if held == 0 then redis.call('UNLINK', events)
-  elseif are ~= counts then redis.call('HSET', events, '#', are) end
+  elseif are ~= counts then redis.call('HSET', events, '${DELAYED_COUNTS_FIELD}', are) end
   return due
 end
 `

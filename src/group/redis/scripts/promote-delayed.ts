@@ -1,4 +1,5 @@
-import { ENDED, LUA_BODY_NAMES, LUA_BODY_TRIMS, LUA_DELAYS, UNREADABLE_SCORE } from './delays.ts'
+import { UNREADABLE_SCORE } from './delayed-counts.ts'
+import { ENDED, LUA_BODY_NAMES, LUA_BODY_TRIMS, LUA_DELAYS } from './delays.ts'
 import { LUA_DELETE_TEXT_KEY, LUA_NOW_MS } from './fence.ts'
 import { type LuaScript, MAX_ENTRIES_PER_SCRIPT_CALL } from './script.ts'
 

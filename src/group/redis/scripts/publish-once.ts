@@ -1,5 +1,6 @@
+import { UNREADABLE_SCORE } from './delayed-counts.ts'
 import { LUA_FIND_DELAYED } from './delayed-pages.ts'
-import { LUA_CALL_OF_BODY, LUA_DENIED, LUA_MS_TEXT, LUA_TRIED, UNREADABLE_SCORE } from './delays.ts'
+import { LUA_CALL_OF_BODY, LUA_DENIED, LUA_MS_TEXT, LUA_TRIED } from './delays.ts'
 import { LUA_MARKER, ONCE_ANSWERS } from './marker.ts'
 import type { LuaScript } from './script.ts'
 
