@@ -1,5 +1,4 @@
-import type { DeadLetterNotice } from 'millrace'
-import { concurrencyLimit, defineConsumer, on } from 'millrace'
+import { concurrencyLimit, type DeadLetterNotice, defineConsumer, on } from 'millrace'
 import { CountPrimes, JOBS, MAX_AGE_MS, RunFunction, SendMail, typeOf } from './jobs.ts'
 import { client } from './redis.ts'
 import { bury, runs } from './run-job.ts'
