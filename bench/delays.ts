@@ -10,7 +10,7 @@ const USAGE = `npm run bench:delays -- [--events 1000000] [--payload 200]
 Delays events, due at random times of a year, and promotes them all. Prints how many a second that were, and what a delayed event takes on the server beyond the bytes of its
 payload; fails above 200 of these.`
 
-/** What the issue allows. */
+/** What a delayed event may take beside its payload. */
 const MOST_BYTES = 200
 const PER_CALL = 1_000
 const DAY_MS = 86_400_000

@@ -210,6 +210,23 @@ describe('a full server', () => {
     expect([await promoteAll(redis), (await entries()).length, await delayed()]).toEqual([2, 2, 0])
   })
 
+  it('leaves what cannot be read where it is, and what comes after it', async () => {
+    const { redis, raw, delayed } = await startBehindProxy()
+    await Promise.all(['a', 'b'].map((id) => later(redis, id)))
+    await changeBody(raw, 'a', () => Buffer.from('2'))
+    await passDelays(raw, HOUR)
+    await raw.config('SET', 'maxmemory', '1')
+    const before = await everything(raw)
+
+    const { promoted, unreadable, refusals } = await promote(redis)
+
+    expect([promoted, unreadable, refusals[0]?.message]).toEqual([0, 0, expect.stringMatching(/^OOM /)])
+    expect(await everything(raw)).toEqual(before)
+    await raw.config('SET', 'maxmemory', '0')
+    expect(await promote(redis)).toMatchObject({ promoted: 1, unreadable: 1, refusals: [] })
+    expect(await delayed()).toBe(1)
+  })
+
   it('of many events names those that are delayed and those that are published', async () => {
     const { redis, raw } = await startBehindProxy()
     const used = Number(/used_memory:(\d+)/.exec(await raw.info('memory'))?.[1])

@@ -108,15 +108,34 @@ it('random calls leave the events that they should, however pages are split and 
   expect(waiting.size).toBeGreaterThan(500)
 })
 
-it('a page that somebody else wrote is set aside, and holds up no others', async () => {
+it.each(['5', '5.5', '-5', '-inf'])('a page that somebody else wrote, %s, is set aside, and holds up no others', async (score) => {
   const { raw, redis, later } = await start()
   await later([['a', HOUR]])
-  await raw.zadd(DELAYED, 5, 'something')
+  await raw.zadd(DELAYED, score, 'something')
 
   const page = await promoteDelays().promote({ redis, stream: 'orders' })
 
   expect(page).toMatchObject({ promoted: 0, unreadable: 1, refusals: [] })
   expect([await raw.zcount(DELAYED, '9e15', '+inf'), idsOf(await pagedEvents(raw))]).toEqual([1, ['a']])
+})
+
+it('a page whose score somebody lowered has its events when they are due', async () => {
+  const { raw, redis, later } = await start()
+  await later([['a', HOUR]])
+  const [{ page, due } = { page: '', due: 0 }] = await pagedEvents(raw)
+  // its event is due as before, which is later than its score says
+  const ahead = Buffer.from([0x80, 0x80, 0x40])
+  const text = (await raw.hgetBuffer(EVENTS, `p${page}`)) as Buffer
+  await raw.hset(EVENTS, `p${page}`, Buffer.concat([ahead, text.subarray(1)]))
+  await raw.zadd(DELAYED, due - HOUR - 1, page)
+
+  expect(await promoteDelays().promote({ redis, stream: 'orders' })).toMatchObject({ promoted: 0, unreadable: 0 })
+
+  const [event] = await pagedEvents(raw)
+  expect(event?.due).toBe(due - HOUR - 1 + 0x40 * 128 * 128)
+  expect(await raw.get(`${DELAYED}:next`)).toBe(String(event?.due))
+  await passDelays(raw, HOUR)
+  expect(await promoteAll(redis)).toBe(1)
 })
 
 it('a delayed event takes at most 200 bytes more than its payload', async () => {

@@ -79,9 +79,12 @@ local function take(event, page)
   local hasRoom, refusedBy = true, false
   if isRead then hasRoom, refusedBy = pcall(append, add) end
   if not isRead or not hasRoom then
-    local name = newPage()
-    local written, err = pcall(writePage, name, {{due = event.due + ${UNREADABLE_SCORE}, key = event.key, body = event.body}})
-    if not written then return type(err) == 'table' and err.err or err end
+    local before, name = pages, newPage()
+    local written, err = pcall(writePage, name, {{due = math.max(0, event.due) + ${UNREADABLE_SCORE}, key = event.key, body = event.body}})
+    if not written then
+      pages = before
+      return type(err) == 'table' and err.err or err
+    end
     place(event.key, name, page)
     unreadable = unreadable + 1
     return false
@@ -116,7 +119,7 @@ local function takePage()
   if not name then return false end
   local list = pageOf(name, first[2])
   if not list then
-    local moved = redis.pcall('ZADD', delayed, ms(${UNREADABLE_SCORE} + first[2]), name)
+    local moved = redis.pcall('ZADD', delayed, ms(${UNREADABLE_SCORE} + math.max(0, timeOf(first[2]))), name)
     refused = type(moved) == 'table' and moved.err
     unreadable = unreadable + 1
     return not refused and promoted + unreadable < ${MAX_ENTRIES_PER_SCRIPT_CALL}
@@ -128,7 +131,8 @@ local function takePage()
   for _, event in ipairs(list) do
     if not event.isGone then left[#left + 1] = event end
   end
-  if #left < #list then writePage(name, left) end
+  -- also where its score says too little, or it would be looked at for ever
+  if #left < #list or list[1].due > timeOf(first[2]) then writePage(name, left) end
   if not isDone then error(more) end
   return more
 end
