@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto'
 import type { Redis } from 'ioredis'
 import { createPublisher, defineEvent, promoteDelays } from 'millrace'
 import { expect, it } from 'vitest'
@@ -30,6 +31,7 @@ function numbers(seed: number): (below: number) => number {
   }
 }
 
+const sha1 = (text: string) => createHash('sha1').update(text).digest('hex')
 const idsOf = (events: readonly PagedEvent[]) => events.map(({ eventId }) => eventId)
 const pagesOf = (events: readonly PagedEvent[]) => new Set(events.map(({ page }) => page)).size
 
@@ -106,6 +108,32 @@ it('random calls leave the events that they should, however pages are split and 
     expect(await countDelayed(raw)).toBe(waiting.size)
   }
   expect(waiting.size).toBeGreaterThan(500)
+})
+
+it('ids that share their place in the index are kept apart', async () => {
+  const { raw, redis, publisher, later } = await start()
+  // SHA-1 of `t` and the id begins with the same four bytes
+  const pairs = [
+    ['c-28791', 'c-48930'],
+    ['c-6287', 'c-156621'],
+    ['c-6842', 'c-156747'],
+  ] as const
+  const starts = pairs.map((ids) => new Set(ids.map((id) => sha1(`t${id}`).slice(0, 8))).size)
+  expect(starts).toEqual([1, 1, 1])
+  // on one page, and on two
+  await later(pairs.flatMap(([a, b], n) => [[a, HOUR] as const, [b, HOUR * (1 + n)] as const]))
+  await later(Array.from({ length: 200 }, (_, n) => [`o-${n}`, 90 * 60_000] as const))
+
+  for (const [a, b] of pairs) {
+    expect([await publisher.cancel(a), await publisher.cancel(a)]).toEqual(['cancelled', 'already-cancelled'])
+    await later([[b, 5]])
+    expect((await pagedEvents(raw)).filter(({ eventId }) => eventId === a || eventId === b)).toHaveLength(1)
+  }
+
+  await later(pairs.map(([a]) => [a, HOUR]))
+  await passDelays(raw, 4 * HOUR)
+  expect(await promoteAll(redis)).toBe(206)
+  for (const id of pairs.flat()) expect(await publisher.cancel(id)).toBe('too-late')
 })
 
 it.each(['5', '5.5', '-5', '-inf'])('a page that somebody else wrote, %s, is set aside, and holds up no others', async (score) => {

@@ -106,7 +106,7 @@ end
 local promoted = ended and ended:match('^${ENDED.promoted}(%S+)')
 if promoted then return {${DELAY_SCRIPT_ANSWERS.promoted}, promoted} end
 local was = redis.call('GET', flag)
-local flagging = {{'ZRANGEBYSCORE', delayed, 0, 1}, was and {'SETNX', flag, was} or {'GETDEL', flag}, {'GETDEL', flag}, {'SETNX', flag, was or ''}, not was and {'GETDEL', flag}}
+local flagging = {{'ZREVRANGEBYSCORE', delayed, 0, 0}, {'ZSCORE', delayed, ''}, {'ZRANGEBYSCORE', delayed, 0, 1}, was and {'SETNX', flag, was} or {'GETDEL', flag}, {'GETDEL', flag}, {'SETNX', flag, was or ''}, not was and {'GETDEL', flag}}
 refused = tried({{'ZADD', delayed, 'x', ''}}, 'float') or tried({{'HSET', events, '#', '', 'x'}}, 'wrong number')
   or tried(flagging) or marker and triedMarking() or tried({{'HDEL', events, 'x'}, {'HSETNX', events, '', stream}})
 if refused then return redis.error_reply(refused) end

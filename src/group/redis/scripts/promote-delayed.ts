@@ -1,5 +1,5 @@
 import { UNREADABLE_SCORE } from './delayed-counts.ts'
-import { ENDED, LUA_BODY_NAMES, LUA_BODY_TRIMS, LUA_DELAYS } from './delays.ts'
+import { ENDED, LUA_BODY_NAMES, LUA_BODY_TRIMS, LUA_DELAYS, LUA_TRIED } from './delays.ts'
 import { LUA_DELETE_TEXT_KEY, LUA_NOW_MS } from './fence.ts'
 import { type LuaScript, MAX_ENTRIES_PER_SCRIPT_CALL } from './script.ts'
 
@@ -21,6 +21,7 @@ export const promoteDelayedScript: LuaScript = {
 ${LUA_NOW_MS}
 ${LUA_DELETE_TEXT_KEY}
 ${LUA_DELAYS}
+${LUA_TRIED}
 ${LUA_BODY_NAMES}
 ${LUA_BODY_TRIMS}
 local function idOf(key)
@@ -142,10 +143,8 @@ refused = refusal({
   {'GETDEL', flag}, {'SETNX', flag, ''},
 }) or false
 -- before 7.0 rights cannot be asked for: what follows an append must not be what is refused, or it would be appended again. No page is called x
-for _, command in ipairs(not refused and not redis.acl_check_cmd and {{'ZREM', delayed, 'x'}, {'HDEL', events, 'x'}} or {}) do
-  local reply = redis.pcall(unpack(command))
-  refused = refused or type(reply) == 'table' and reply.err
-end
+refused = refused or tried({{'HSET', events, '#', '', 'x'}}, 'wrong number') or tried({{'ZADD', delayed, 'x', ''}}, 'float')
+  or tried({{'ZSCORE', delayed, ''}, {'ZREM', delayed, 'x'}, {'HDEL', events, 'x'}}) or false
 if refused then return {0, ms(now), '', 0, refused} end
 readCounts()
 while takePage() do end
