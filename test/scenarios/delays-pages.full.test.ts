@@ -136,16 +136,19 @@ it('ids that share their place in the index are kept apart', async () => {
   for (const id of pairs.flat()) expect(await publisher.cancel(id)).toBe('too-late')
 })
 
-it.each(['5', '5.5', '-5', '-inf'])('a page that somebody else wrote, %s, is set aside, and holds up no others', async (score) => {
-  const { raw, redis, later } = await start()
-  await later([['a', HOUR]])
-  await raw.zadd(DELAYED, score, 'something')
+it.each(['5', '5.5', '-5', '-inf'])(
+  'a page that somebody else wrote, %s, is set aside, and holds up no others',
+  async (score) => {
+    const { raw, redis, later } = await start()
+    await later([['a', HOUR]])
+    await raw.zadd(DELAYED, score, 'something')
 
-  const page = await promoteDelays().promote({ redis, stream: 'orders' })
+    const page = await promoteDelays().promote({ redis, stream: 'orders' })
 
-  expect(page).toMatchObject({ promoted: 0, unreadable: 1, refusals: [] })
-  expect([await raw.zcount(DELAYED, '9e15', '+inf'), idsOf(await pagedEvents(raw))]).toEqual([1, ['a']])
-})
+    expect(page).toMatchObject({ promoted: 0, unreadable: 1, refusals: [] })
+    expect([await raw.zcount(DELAYED, '9e15', '+inf'), idsOf(await pagedEvents(raw))]).toEqual([1, ['a']])
+  },
+)
 
 it('a page whose score somebody lowered has its events when they are due', async () => {
   const { raw, redis, later } = await start()

@@ -252,7 +252,15 @@ describe('promise 21: a key of another type', () => {
 })
 
 describe.each(KINDS)('promise 21: a missing right, for an event for %s', (when, options) => {
-  const NEEDED = ['get', 'setnx', 'getex', 'getdel', 'zscore', 'zcard', ...(when === 'now' ? ['xadd'] : ['zadd', 'zrevrangebyscore'])]
+  const NEEDED = [
+    'get',
+    'setnx',
+    'getex',
+    'getdel',
+    'zscore',
+    'zcard',
+    ...(when === 'now' ? ['xadd'] : ['zadd', 'zrevrangebyscore']),
+  ]
   const others = 'info eval evalsha time type zrangebyscore hget hset hsetnx hdel'.split(' ')
   const allowed = [...others, ...NEEDED].map((name) => `+${name}`)
   const userWithout = (raw: Redis, command: string) =>

@@ -132,7 +132,7 @@ local function takePage()
   for _, event in ipairs(list) do
     if not event.isGone then left[#left + 1] = event end
   end
-  -- also where its score says too little, or it would be looked at for ever
+  -- also where its score says too little, or this would go on for ever
   if #left < #list or list[1].due > timeOf(first[2]) then writePage(name, left) end
   if not isDone then error(more) end
   return more
