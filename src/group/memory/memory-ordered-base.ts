@@ -186,7 +186,10 @@ export class MemoryOrderedBase extends MemoryGroupBase {
     this.server.waits(this.address.keys.waiting).delete(UNPLACED_CONDITION)
     for (const [id, { owner, deliveryCount, deliveredAt }] of group.rows) {
       const isOfPoller = owner.startsWith(POLLER_NAMES)
-      if (unread?.has(id) || (!isOfPoller && this.lanes.members.has(id))) continue
+      const lane = this.lanes.members.get(id)?.lane
+      // runs without order claim more than firsts
+      const isStray = owner !== PARKED_CONSUMER && lane !== undefined && this.lanes.firsts.get(lane) !== id
+      if (unread?.has(id) || (!isOfPoller && lane !== undefined && !isStray)) continue
       if (!this.stream.get(id)) this.drop(group, id)
       else if (owner === PARKED_CONSUMER || owner === AGING_CONSUMER) this.#place(group, id, deliveryCount, false)
       else if (owner === slot.consumerName || !this.#isAlive(owner, deliveredAt))

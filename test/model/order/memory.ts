@@ -8,6 +8,7 @@ import type { Group, HandBack, Settlement, SettleResult, Slot } from '../../../s
 import { isDeadLetterSettlement } from '../../../src/group/group.ts'
 import type { MemoryConnection } from '../../../src/group/memory/memory-connection.ts'
 import type { MemoryServer as Server } from '../../../src/group/memory/memory-server.ts'
+import type { OrderListener } from '../../../src/group/ordering.ts'
 import type { Process } from './process.ts'
 import type { Network, OrderServer, Request, SeenLetter, Sight } from './server.ts'
 import { send } from './server.ts'
@@ -128,6 +129,10 @@ export class MemoryOrderServer implements OrderServer {
     return redriven
   }
 
+  async drop(): Promise<void> {
+    this.outside.trim(KEYS.deadLetters, 0)
+  }
+
   async loseGroup(): Promise<void> {
     this.outside.destroyGroup(STREAM, GROUP)
   }
@@ -146,6 +151,9 @@ export class MemoryOrderServer implements OrderServer {
   }
 
   connect(process: Process): Connection {
+    let listener: OrderListener | undefined
+    const silent: Pick<OrderListener, 'stored' | 'unanswered'> = { stored() {}, unanswered() {} }
+    const stored = (id: string, isDone: boolean) => listener?.stored(id, isDone)
     const lossy = <T extends object>(target: T, group: object = target): T =>
       new Proxy(target, {
         get: (_target, name) => {
@@ -157,10 +165,22 @@ export class MemoryOrderServer implements OrderServer {
           const call = (...args: unknown[]) => (member as (...args: unknown[]) => unknown).apply(target, args)
           if (!(String(name) in REQUESTS)) return call
           return (...args: unknown[]) =>
-            send(this.#network, process, requestOf(target as never, group as never, String(name), args, process))
+            send(
+              this.#network,
+              process,
+              requestOf(target as never, group as never, String(name), args, process, stored, () =>
+                listener?.unanswered(),
+              ),
+            )
         },
         set: (_target, name, value) => {
-          ;(target as Record<PropertyKey, unknown>)[name] = value
+          // what was stored is heard of with the answer
+          if (name === 'listener') listener = value as OrderListener
+          const heard =
+            name === 'listener'
+              ? { ...silent, taking: () => listener?.taking(), waiting: (n: number) => listener?.waiting(n) }
+              : value
+          ;(target as Record<PropertyKey, unknown>)[name] = heard
           return true
         },
       })
@@ -181,6 +201,8 @@ function requestOf(
   name: string,
   args: readonly unknown[],
   process: Process,
+  stored: (id: string, isDone: boolean) => void,
+  heardNothing: () => void,
 ): Request<unknown> {
   const rest = REQUESTS[name]
   const heard = <T>(reply: T) => {
@@ -227,13 +249,24 @@ function requestOf(
       for (const part of parts.slice(from, to)) answers.push(await part.carryOut())
       return answers
     },
-    reply: (answers, lost) => ({
-      ...rest,
-      ...answers.reduce<SettleResult>((sum, answer) => added(sum, answer as SettleResult), NOTHING),
-      ...(lost && {
-        unanswered: { error: lost, settlements: parts.slice(answers.length).flatMap((part) => part.settlements) },
-      }),
-    }),
+    reply(answers, lost) {
+      const result: SettleResult = {
+        ...rest,
+        ...answers.reduce<SettleResult>((sum, answer) => added(sum, answer as SettleResult), NOTHING),
+        ...(lost && {
+          unanswered: { error: lost, settlements: parts.slice(answers.length).flatMap((part) => part.settlements) },
+        }),
+      }
+      const { notAcked = [], failed = [], unanswered } = result
+      const notDone = new Set([
+        ...notAcked,
+        ...failed.map(({ settlement }) => settlement),
+        ...(unanswered?.settlements ?? []),
+      ])
+      if (lost) heardNothing()
+      for (const one of settlements.filter(isJoin)) stored(one.id, !notDone.has(one))
+      return result
+    },
   }
 }
 
@@ -248,7 +281,8 @@ const NOTHING: SettleResult = {
 
 function added(sum: SettleResult, one: SettleResult): SettleResult {
   const counts = { ...sum.counts }
-  for (const name of Object.keys(counts) as (keyof typeof counts)[]) counts[name] += one.counts[name]
+  for (const name of Object.keys(counts) as (keyof typeof counts)[])
+    counts[name] = (counts[name] ?? 0) + (one.counts[name] ?? 0)
   const notAcked = [...(sum.notAcked ?? []), ...(one.notAcked ?? [])]
   const failed = [...(sum.failed ?? []), ...(one.failed ?? [])]
   return {

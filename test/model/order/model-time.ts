@@ -7,6 +7,8 @@ interface Timer {
   callback: (() => void) | undefined
 }
 
+const MOST_STEPS = 300_000
+
 /** Time that goes on as soon as nothing is left to do: what waits for the same moment comes in an order of chance. Answers of a real server take none of it. */
 export class ModelTime {
   nowMs = Date.UTC(2030, 0, 1)
@@ -57,7 +59,7 @@ export class ModelTime {
       if (!timer) throw new Error('nothing is left to wait for')
       if (!timer.callback) continue
       this.nowMs = timer.at
-      this.steps++
+      if (++this.steps > MOST_STEPS) throw new Error('it goes on for ever')
       timer.callback()
     }
   }

@@ -1,6 +1,6 @@
 import type { ModelTime } from './model-time.ts'
 import type { Process } from './process.ts'
-import type { OrderServer, Sight } from './server.ts'
+import type { OrderServer, SeenLetter, Sight } from './server.ts'
 import type { Kind, Setting } from './setting.ts'
 
 /** From when on what was redriven has its place for all. */
@@ -12,6 +12,7 @@ interface KnownEntry {
   readonly kind: Kind
   readonly type: string
   readonly version: number
+  readonly eventId: string
   readonly publishedAt: number
   /** Calls in this life, or since it was redriven. */
   calls: number
@@ -20,6 +21,12 @@ interface KnownEntry {
   /** Letters that it may have: one a life, and one more each time it was redriven and failed anew. */
   mostLetters: number
   wasRedriven: boolean
+  /** A batch handler saw it behind what failed of its key, at no delivery. */
+  wasFollower: boolean
+  /** Letters of it that were dropped. */
+  dropped: number
+  /** Its letter was written without order. */
+  lettersBefore: boolean
   isRemoved: boolean
   /** Its lane may be of a key that is none any more. */
   isOfOldKey: boolean
@@ -62,13 +69,17 @@ export class Oracle {
     return this.#keyIn(this.#entries.get(id)?.key)
   }
 
-  published(id: string, key: string | undefined, kind: Kind, type: string, version: number): void {
+  published(id: string, key: string | undefined, kind: Kind, type: string, version: number, eventId: string): void {
     this.#entries.set(id, {
       id,
       key,
       kind,
       type,
       version,
+      eventId,
+      wasFollower: false,
+      dropped: 0,
+      lettersBefore: false,
       publishedAt: this.#time.nowMs,
       calls: 0,
       lastCount: 0,
@@ -122,12 +133,85 @@ export class Oracle {
     if (entry && isDone) entry.successes++
   }
 
+  /** It comes again at the count that it had. */
+  followed(id: string): void {
+    const entry = this.#entries.get(id)
+    if (entry) entry.wasFollower = true
+    // what failed before it comes again, and it after that
+    this.#latest.delete(this.keyOf(id) ?? '')
+  }
+
+  /** These letters are gone. */
+  dropped(letters: readonly SeenLetter[]): void {
+    for (const { entryId } of letters) {
+      const entry = this.#entries.get(entryId)
+      if (entry) entry.dropped++
+    }
+  }
+
+  /** What was written without order, or by another key, holds nothing. */
+  async orderTurned(): Promise<void> {
+    for (const { entryId } of await this.#server.letters()) {
+      const entry = this.#entries.get(entryId)
+      if (entry) entry.lettersBefore = true
+    }
+  }
+
   /** A handler starts. */
   async started(process: Process, id: string, count: number): Promise<void> {
+    await this.batchStarted(process, [{ entryId: id, deliveryCount: count }])
+  }
+
+  /** A handler of many starts: they stand in the order of their keys. */
+  async batchStarted(
+    process: Process,
+    events: readonly { readonly entryId: string; readonly deliveryCount: number }[],
+  ): Promise<void> {
     const sight = await this.#server.look()
     if (this.#unplaced.size > 0) await this.#notePlaced()
+    const together = new Set(events.map(({ entryId }) => entryId))
+    const before = new Set<string>()
+    for (const { entryId, deliveryCount } of events) {
+      this.#starts(process, entryId, deliveryCount, sight, together, before)
+      before.add(entryId)
+    }
+    if (this.#setting.afterDeadLetter === 'wait') await this.#pastLetters(process, events, sight)
+  }
+
+  /** Keys that wait for letters do not go past one that is there. */
+  async #pastLetters(
+    process: Process,
+    events: readonly { readonly entryId: string; readonly deliveryCount: number }[],
+    sight: Sight,
+  ): Promise<void> {
+    const letters = new Set((await this.#server.letters()).map(({ entryId }) => entryId))
+    for (const { entryId, deliveryCount } of events) {
+      const entry = this.#entries.get(entryId)
+      const key = this.keyOf(entryId)
+      if (!entry || entry.isOfOldKey || entry.wasRedriven || key === undefined || !process.isOrdered) continue
+      if (this.life > 0 || !holds(process, entryId, deliveryCount, sight)) continue
+      for (const id of letters) {
+        const other = this.#entries.get(id)
+        const isOfKey = other && !other.isOfOldKey && !other.lettersBefore && this.keyOf(id) === key
+        if (isOfKey && isBelow(id, entryId))
+          this.violated(`went past: ${process.name} starts ${entryId} before the letter of ${id}`)
+      }
+    }
+  }
+
+  #starts(
+    process: Process,
+    id: string,
+    count: number,
+    sight: Sight,
+    together: ReadonlySet<string>,
+    earlier: ReadonlySet<string>,
+  ): void {
     const entry = this.#entries.get(id)
-    if (!entry) return this.violated(`${process.name} starts ${id}, which nobody published`)
+    if (!entry) {
+      this.violated(`${process.name} starts ${id}, which nobody published`)
+      return
+    }
     const me = `${process.name} starts ${this.keyOf(id)} ${id} x${count}`
     const wasLastCount = entry.lastCount
     entry.calls++
@@ -140,15 +224,16 @@ export class Oracle {
       return
     }
     if (count > this.#setting.maxDeliveries) this.violated(`${me}: too many deliveries`)
-    if (count <= wasLastCount && !this.#setting.hasBreaker) this.violated(`${me}: its count goes back`)
-    if (this.isCalm && !this.#setting.hasBreaker && count !== entry.calls)
+    if (count <= wasLastCount && !this.#setting.hasBreaker && !entry.wasFollower)
+      this.violated(`${me}: its count goes back`)
+    if (this.isCalm && !this.#setting.hasBreaker && !entry.wasFollower && count !== entry.calls)
       this.violated(`${me}: called ${entry.calls} times`)
     entry.lastCount = Math.max(entry.lastCount, count)
     if (!process.isOrdered) return
     const key = this.keyOf(id)
     if (key === undefined) return
-    this.#twoAtOnce(process, entry, key, me, sight)
-    this.#overtaking(process, entry, key, me, sight)
+    this.#twoAtOnce(process, entry, key, me, sight, together)
+    this.#overtaking(process, entry, key, me, sight, earlier)
     this.#goingBack(process, entry, key, me)
   }
 
@@ -162,11 +247,18 @@ export class Oracle {
     }
   }
 
-  #twoAtOnce(process: Process, { id, isOfOldKey }: KnownEntry, key: string, me: string, sight: Sight): void {
+  #twoAtOnce(
+    process: Process,
+    { id, isOfOldKey }: KnownEntry,
+    key: string,
+    me: string,
+    sight: Sight,
+    together: ReadonlySet<string>,
+  ): void {
     for (const other of this.#processes) {
       if (other.isDead) continue
       for (const [running, count] of other.running) {
-        if (this.keyOf(running) !== key || (other === process && running === id)) continue
+        if (this.keyOf(running) !== key || (other === process && (running === id || together.has(running)))) continue
         if (isOfOldKey || this.#entries.get(running)?.isOfOldKey || !other.isOrdered) continue
         if (holds(other, running, count, sight)) this.violated(`two at once: ${me} while ${other.name} runs ${running}`)
       }
@@ -174,21 +266,34 @@ export class Oracle {
   }
 
   /** All that goes before it of its key is decided in this run, or stored. */
-  #overtaking(process: Process, { id, isOfOldKey }: KnownEntry, key: string, me: string, sight: Sight): void {
+  #overtaking(
+    process: Process,
+    { id, isOfOldKey }: KnownEntry,
+    key: string,
+    me: string,
+    sight: Sight,
+    earlier: ReadonlySet<string>,
+  ): void {
     if (isOfOldKey) return
     for (const [other, { owner }] of sight.pending) {
       const before = this.#entries.get(other)
       if (!before || before.isOfOldKey || this.keyOf(other) !== key || !isBelow(other, id)) continue
-      if (process.decided.has(other) || this.#unplaced.has(other) || !sight.ids.has(other)) continue
+      if (process.decided.has(other) || earlier.has(other) || this.#unplaced.has(other) || !sight.ids.has(other))
+        continue
       if (this.#isDecidedWithoutCall(before) && isOwn(process, owner, sight)) continue
       this.violated(`overtook: ${me} before ${other}, which lies under ${owner}`)
     }
   }
 
   /** What needs no call is decided as soon as it is read. */
-  #isDecidedWithoutCall({ kind, publishedAt }: KnownEntry): boolean {
+  #isDecidedWithoutCall({ kind, publishedAt, eventId }: KnownEntry): boolean {
     const { maxAgeMs = Infinity } = this.#setting
-    return kind === 'ignored' || this.#time.nowMs - publishedAt >= maxAgeMs
+    return kind === 'ignored' || this.#time.nowMs - publishedAt >= maxAgeMs || this.#wasHandled(eventId)
+  }
+
+  #wasHandled(eventId: string): boolean {
+    if (!this.#setting.isOnce) return false
+    return [...this.#entries.values()].some((entry) => entry.eventId === eventId && entry.successes > 0)
   }
 
   /** What a run has decided comes again only after something has happened to it. */
@@ -221,6 +326,7 @@ export class Oracle {
         this.isCalm &&
         !hasBreaker &&
         !wasRedriven &&
+        !entry.wasFollower &&
         own.some(({ reason }) => reason === 'max-deliveries') &&
         calls !== maxDeliveries
       )
@@ -229,7 +335,8 @@ export class Oracle {
       if (this.isCalm && successes > 0 && own.length > 0) this.violated(`${id} has a letter though it was handled`)
       if (this.isCalm && successes > 1) this.violated(`${id} was handled ${successes} times`)
       if (isRemoved || maxAgeMs !== undefined || kind === 'ignored' || wasRedriven) continue
-      if (successes === 0 && own.length === 0) this.violated(`lost: ${id}`)
+      if (successes === 0 && own.length === 0 && entry.dropped === 0 && !this.#wasHandled(entry.eventId))
+        this.violated(`lost: ${id}`)
     }
   }
 }

@@ -1,7 +1,7 @@
 import { Redis } from 'ioredis'
 import type { Connection, Consumer } from 'millrace'
 import { connectIoredis } from 'millrace/ioredis'
-import { redriveDeadLetters } from 'millrace/operate'
+import { dropDeadLetters, redriveDeadLetters } from 'millrace/operate'
 import { createRedisConnection } from '../../../dist/group/redis/redis-connection.js'
 import { consumerKeys } from '../../../src/core/keys.ts'
 import type { RedisCommand, Transport } from '../../../src/group/redis/transport.ts'
@@ -171,6 +171,11 @@ export class RedisOrderServer implements OrderServer {
     await this.#freely(() => redriveDeadLetters(consumer, { redis: this.outside, all: true }))
     const left = new Set((await this.letters()).map(({ entryId }) => entryId))
     return [...new Set(before.map(({ entryId }) => entryId))].filter((id) => !left.has(id))
+  }
+
+  async drop(consumer: Consumer, byHand: boolean): Promise<void> {
+    if (byHand) await this.#ask(async () => void (await this.#raw.del(KEYS.deadLetters)))
+    else await this.#freely(() => dropDeadLetters(consumer, { redis: this.outside, all: true }))
   }
 
   loseGroup(): Promise<void> {

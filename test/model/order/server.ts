@@ -52,6 +52,8 @@ export interface OrderServer {
   left(): Promise<string>
   /** @returns Ids of the entries that were. */
   redrive(consumer: Consumer): Promise<readonly string[]>
+  /** Dead letters are dropped, or go by hand. */
+  drop(consumer: Consumer, byHand: boolean): Promise<void>
   loseGroup(): Promise<void>
   trim(count: number): Promise<void>
   delete(id: string): Promise<void>

@@ -1,5 +1,15 @@
-import type { Consumer, ConsumerOptions, EventHandler, Policy } from 'millrace'
-import { circuitBreaker, concurrencyLimit, defineConsumer, defineEvent, on, orderedBy, rateLimit } from 'millrace'
+import type { BatchHandler, BatchOptions, Consumer, ConsumerOptions, EventHandler, Policy } from 'millrace'
+import {
+  circuitBreaker,
+  concurrencyLimit,
+  defineConsumer,
+  defineEvent,
+  idempotent,
+  on,
+  onBatch,
+  orderedBy,
+  rateLimit,
+} from 'millrace'
 import * as z from 'zod/mini'
 import type { Chance } from './chance.ts'
 
@@ -41,12 +51,29 @@ export interface Setting {
   readonly options: Partial<ConsumerOptions>
   readonly use: () => readonly Policy[]
   readonly maxDeliveries: number
+  /** Calls of one type have several events. */
+  readonly batches: BatchOptions | undefined
+  readonly afterBatchItemFailure: 'key' | 'checkpoint'
+  /** Some events are published again. */
+  readonly isOnce: boolean
+  readonly afterDeadLetter: 'continue' | 'wait'
   readonly maxAgeMs: number | undefined
   /** What fails while it is open costs no delivery. */
   readonly hasBreaker: boolean
 }
 
-export type Move = 'redrive' | 'group' | 'trim' | 'delete' | 'pause' | 'versions' | 'order' | 'key' | 'full' | 'abort'
+export type Move =
+  | 'redrive'
+  | 'group'
+  | 'trim'
+  | 'delete'
+  | 'pause'
+  | 'versions'
+  | 'order'
+  | 'key'
+  | 'full'
+  | 'abort'
+  | 'drop'
 
 /** What a seed makes of it. Most worlds have a few kinds of trouble: with all of it at once the plain holes hide behind others. */
 export function settingOf(chance: Chance): Setting {
@@ -72,7 +99,10 @@ export function settingOf(chance: Chance): Setting {
   const policies: (() => Policy)[] = []
   if (chance.is(0.1)) policies.push(() => rateLimit({ max: 3, perMs: 1_000 }))
   if (chance.is(0.1)) policies.push(() => concurrencyLimit({ max: 1 }))
+  const hasLimits = policies.length > 0
   const hasBreaker = chance.is(0.1)
+  const isOnce = chance.is(0.1)
+  if (isOnce) policies.push(() => idempotent({ ttlMs: 86_400_000 }))
   if (hasBreaker) policies.push(() => circuitBreaker({ failures: 2, perMs: 20_000, probeAfterMs: 2_000 }))
   const bounds = chance.is(0.07) ? { maxParked: chance.int(2, 20), maxPending: chance.of([2, 10]) } : {}
   return {
@@ -94,6 +124,7 @@ export function settingOf(chance: Chance): Setting {
       key: chance.is(0.06),
       full: chance.is(0.1),
       abort: chance.is(0.15),
+      drop: chance.is(0.2),
     },
     options: {
       concurrency: chance.int(1, 4),
@@ -114,6 +145,18 @@ export function settingOf(chance: Chance): Setting {
     maxDeliveries,
     maxAgeMs,
     hasBreaker,
+    isOnce,
+    afterDeadLetter: chance.is(0.25) ? 'wait' : 'continue',
+    afterBatchItemFailure: chance.of(['key', 'checkpoint']),
+    // limits are of single calls
+    batches:
+      !hasLimits && chance.is(0.25)
+        ? {
+            maxEvents: chance.of([2, 5, 100]),
+            maxBatchingWindowMs: chance.of([0, 0, 50]),
+            bisectOnError: maxDeliveries > 1 && chance.is(0.5),
+          }
+        : undefined,
   }
 }
 
@@ -133,13 +176,29 @@ export function keyIn({ isCoarse }: Deployment, key: string | undefined): string
   return isCoarse && key?.length === 1 ? (key < 'c' ? 'ab' : 'cd') : key
 }
 
-export function makeConsumer({ options, use }: Setting, deployment: Deployment, handle: EventHandler<never>): Consumer {
+export function makeConsumer(
+  { options, use, batches, afterBatchItemFailure, afterDeadLetter }: Setting,
+  deployment: Deployment,
+  handle: EventHandler<never>,
+  handleBatch: BatchHandler,
+): Consumer {
   const when = (event: { readonly payload: { readonly kind: string } }) => event.payload.kind !== 'ignored'
   const handler = handle as EventHandler
   const routes = [on(Stepped, handler, { when } as object)]
   if (deployment.knows !== 'fewer')
-    routes.push(on(deployment.knows === 'older' ? Turned : NewerTurned, handler, { when } as object))
-  const inOrder = orderedBy(({ aggregateId }) => keyIn(deployment, aggregateId))
+    routes.push(
+      batches
+        ? onBatch(
+            deployment.knows === 'older' ? Turned : NewerTurned,
+            handleBatch as never,
+            { ...batches, when } as object,
+          )
+        : on(deployment.knows === 'older' ? Turned : NewerTurned, handler, { when } as object),
+    )
+  const inOrder = orderedBy(({ aggregateId }) => keyIn(deployment, aggregateId), {
+    afterBatchItemFailure,
+    afterDeadLetter,
+  })
   return defineConsumer({
     stream: STREAM,
     group: GROUP,

@@ -1,4 +1,4 @@
-import type { EventHandler } from 'millrace'
+import type { BatchHandler, EventHandler } from 'millrace'
 import { claim, effects, NonRetryableError, poll, RetryAfterError } from 'millrace'
 import { pause, resume } from 'millrace/operate'
 import { Chance } from './chance.ts'
@@ -84,6 +84,8 @@ export class OrderWorld {
     await this.#peace()
     for (let round = 0; (round < 2 || (await this.#isUndone())) && round < MOST_ROUNDS + this.#published; round++) {
       await this.time.sleep(this.#chance.of([10, 2_000, MIN_IDLE_MS]))
+      // keys wait for these
+      if (this.#setting.afterDeadLetter === 'wait') await this.#drop(round % 2 === 0)
       await Promise.all([this.#start('poll', 20_000), ...(round % 2 === 0 ? [] : [this.#start('claim', 20_000)])])
       await this.#start('claim', 20_000)
     }
@@ -98,6 +100,11 @@ export class OrderWorld {
       ms,
       () => void Promise.resolve(what()).catch((error: unknown) => this.#oracle.violated(String(error))),
     )
+  }
+
+  async #drop(byHand: boolean): Promise<void> {
+    this.#oracle.dropped(await this.#server.letters())
+    await this.#server.drop(this.#consumer(), byHand)
   }
 
   async #isUndone(): Promise<boolean> {
@@ -122,16 +129,17 @@ export class OrderWorld {
       const kind = this.#chance.of(kinds)
       const type = this.#chance.of(types)
       const version = type === 'Turned' && this.#chance.is(0.5) ? 2 : 1
+      const eventId = `e${this.#setting.isOnce && this.#chance.is(0.3) ? this.#chance.int(1, number) : number}`
       // a key that is too long is none
       const aggregateId = kind === 'garbled' ? 'x'.repeat(2_000) : key
       await this.#server.add(id, {
-        eventId: `e${number}`,
+        eventId,
         eventType: type,
         schemaVersion: String(version),
         ...(aggregateId !== undefined && { aggregateId }),
         payload: JSON.stringify({ kind }),
       })
-      this.#oracle.published(id, kind === 'garbled' ? undefined : key, kind, type, version)
+      this.#oracle.published(id, kind === 'garbled' ? undefined : key, kind, type, version, eventId)
       this.note(`publish ${key} ${id} ${kind}${type === 'Turned' ? ` ${type} v${version}` : ''}`)
     }
   }
@@ -143,6 +151,12 @@ export class OrderWorld {
         const ids = await this.#server.redrive(this.#consumer())
         if (ids.length > 0) this.note(`redrive ${ids}`)
         this.#oracle.redriven(ids)
+        break
+      }
+      case 'drop': {
+        const byHand = this.#chance.is(0.4)
+        this.note(byHand ? 'letters are deleted' : 'letters are dropped')
+        await this.#drop(byHand)
         break
       }
       case 'group':
@@ -185,6 +199,7 @@ export class OrderWorld {
         break
       case 'key':
         await this.#ended()
+        await this.#oracle.orderTurned()
         this.#deployed = { ...this.#deployed, isCoarse: !this.#deployed.isCoarse }
         this.note(`deployed: ${JSON.stringify(this.#deployed)}`)
         this.#oracle.keysChanged((key) => keyIn(this.#deployed, key))
@@ -237,6 +252,7 @@ export class OrderWorld {
     if (this.#deployed.isOrdered) return
     await this.#ended((process) => !process.isOrdered)
     this.#deployed = { ...this.#deployed, isOrdered: true }
+    await this.#oracle.orderTurned()
     this.note('order is turned on')
   }
 
@@ -263,7 +279,8 @@ export class OrderWorld {
   #consumer(process?: Process) {
     const handle: EventHandler<never> = (event, context) =>
       this.#handle(process as Process, (event as { payload: { kind: Kind } }).payload.kind, context)
-    return makeConsumer(this.#setting, this.#deployed, handle)
+    const handleBatch: BatchHandler = (events, context) => this.#handleBatch(process as Process, events, context)
+    return makeConsumer(this.#setting, this.#deployed, handle, handleBatch)
   }
 
   async #run(action: 'poll' | 'claim', remainingMs: number): Promise<void> {
@@ -333,6 +350,55 @@ export class OrderWorld {
     this.note(`${process.name} freezes ${when} for ${forMs} ms`)
     this.#oracle.isCalm = false
     process.freeze(forMs)
+  }
+
+  /** What failed of a key ends it within the call, with what follows it. */
+  async #handleBatch(
+    process: Process,
+    events: Parameters<BatchHandler>[0],
+    { maxDeliveries }: Parameters<BatchHandler>[1],
+  ): Promise<{ batchItemFailures: { itemIdentifier: string; error: unknown }[] }> {
+    if (process.isDead) return new Promise<never>(() => {})
+    const told = events.map(
+      ({ entryId, deliveryCount }) => `${this.#oracle.keyOf(entryId)} ${entryId} x${deliveryCount}`,
+    )
+    this.note(`${process.name} starts a batch: ${told.join(', ')}`)
+    for (const { entryId, deliveryCount } of events) process.running.set(entryId, deliveryCount)
+    await this.#oracle.batchStarted(process, events)
+    await process.sleep(this.#chance.int(0, 30))
+    const isThrown = this.#isTrouble && this.#chance.is(0.1)
+    const failed: { itemIdentifier: string; error: unknown }[] = []
+    const over = new Set<string>()
+    for (const { entryId, deliveryCount, payload } of events) {
+      const { kind } = payload as { kind: Kind }
+      const key = this.#oracle.keyOf(entryId) ?? entryId
+      process.running.delete(entryId)
+      if (over.has(key) || over.has('all')) {
+        this.#oracle.followed(entryId)
+        continue
+      }
+      if (kind === 'killer' && this.#isTrouble && this.#chance.is(0.5)) {
+        this.#dies(process, `of ${entryId}`)
+        return new Promise<never>(() => {})
+      }
+      const isSpared = !this.#isTrouble && this.#setting.hasBreaker
+      const isFailing =
+        kind === 'poison' || kind === 'fatal' || (/flaky|patient|hangs/.test(kind) && deliveryCount === 1)
+      const isFailed = isThrown || (isFailing && !isSpared)
+      if (isFailed) {
+        const error = kind === 'fatal' && !isThrown ? new NonRetryableError('never') : new Error('no')
+        failed.push({ itemIdentifier: entryId, error })
+        over.add(this.#setting.afterBatchItemFailure === 'checkpoint' ? 'all' : key)
+      }
+      this.#oracle.ended(entryId, !isFailed)
+      const isLetter = isFailed && (deliveryCount >= maxDeliveries || (kind === 'fatal' && !isThrown))
+      if (!isFailed || isLetter) process.decided.add(entryId)
+    }
+    this.note(
+      `${process.name} ends a batch${isThrown ? ', thrown' : ''}: ${failed.map((one) => one.itemIdentifier)} failed`,
+    )
+    if (isThrown) throw new Error('all')
+    return { batchItemFailures: failed }
   }
 
   async #handle(process: Process, kind: Kind, context: Parameters<EventHandler>[1]): Promise<void> {

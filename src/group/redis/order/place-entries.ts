@@ -45,7 +45,10 @@ local rows = redis.call('XPENDING', stream, group, ARGV[4] == '' and '-' or '(' 
 for _, p in ipairs(rows) do
   if #out >= tonumber(ARGV[5]) then break end
   last = p[1]
-  if p[2]:sub(1, ${POLLER_NAMES.length}) == '${POLLER_NAMES}' or not laneOfEntry(p[1]) then
+  local lane = laneOfEntry(p[1])
+  -- runs without order claim more than firsts
+  local isStray = lane and p[2] ~= '${PARKED_CONSUMER}' and beside('HGET', lanes, lane) ~= p[1]
+  if p[2]:sub(1, ${POLLER_NAMES.length}) == '${POLLER_NAMES}' or not lane or isStray then
     local entry = redis.call('XRANGE', stream, p[1], p[1])[1]
     if entry then out[#out + 1] = entry
     else
