@@ -49,8 +49,14 @@ const PLACE_BYTES = 108
 const PLACE_IN_ORDER_BYTES = 340
 /** A key whose name has some sixty bytes, its text, and when it expires. */
 const MARKER_BYTES = 225
-/** A member of a sorted set and a field of a hash, both named by the event's id. */
-const DELAY_BYTES = 170
+/** Of a delayed event: its place in the index by event id. */
+const DELAY_PLACE_BYTES = 20
+/** Names of an entry's fields that a delayed event does not have, less what it has beside. */
+const DELAY_SAVED_BYTES = 20
+/** What a page of delayed events holds on average, what it takes beside, and how much of its memory stays unused. */
+const DELAY_PAGE_BYTES = 5_900
+const DELAY_PAGE_OVERHEAD_BYTES = 200
+const DELAY_PAGE_ROUNDING = 1.09
 /** The fields that come before an entry's own: their values without the error, and their names. */
 const LETTER_HEAD_BYTES = 165
 const LETTER_NAMES_BYTES = 160
@@ -71,7 +77,7 @@ export function bytesEach(entryBytes: number, inOrder = 0): Readonly<Record<Memo
     pending: PENDING_BYTES,
     setAside: PENDING_BYTES + PLACE_BYTES + inOrder * (PLACE_IN_ORDER_BYTES - PLACE_BYTES),
     markers: MARKER_BYTES,
-    delays: DELAY_BYTES + allocatedBytes(entryBytes),
+    delays: delayedBytes(Math.max(0, entryBytes - DELAY_SAVED_BYTES)),
     deadLetters: packedBytes(
       entryBytes + LETTER_HEAD_BYTES + LETTER_NAMES_BYTES + ERROR_BYTES,
       NAMES_BYTES + LETTER_NAMES_BYTES,
@@ -151,6 +157,13 @@ function packedBytes(entryBytes: number, namesBytes: number): number {
   const further = Math.ceil((NODE_BYTES - entryBytes - head) / packed)
   const entries = Math.min(NODE_ENTRIES, Math.max(1, further))
   return (allocatedBytes(head + entries * packed) + NODE_OVERHEAD_BYTES) / entries
+}
+
+/** Of a delayed event, which shares a page with its neighbours. */
+function delayedBytes(bytes: number): number {
+  const neighbours = DELAY_PAGE_BYTES / Math.max(1, bytes)
+  const held = neighbours < 2 ? allocatedBytes(bytes) : bytes * DELAY_PAGE_ROUNDING
+  return DELAY_PLACE_BYTES + held + DELAY_PAGE_OVERHEAD_BYTES / Math.max(1, neighbours)
 }
 
 /** What the allocator gives for so many bytes: it has four sizes to each power of two. */

@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { createPublisher, promoteDelays } from 'millrace'
 import { expect, it } from 'vitest'
+import { changeBody } from '../support/delayed-pages.ts'
 import { passDelays } from '../support/delays.ts'
 import { OrderPaid, startScenario } from '../support/scenario.ts'
 import { watchCommands } from '../support/watch-commands.ts'
@@ -30,7 +31,7 @@ it('"Keys of publishers" lists every key that is written, no other', async () =>
   const of = { aggregateType: 'order', aggregateId: 'o' }
   await publisher.publish(OrderPaid, { orderId: 'o' }, { ...of, expectedVersion: 0 })
   await publisher.cancel('a')
-  await raw.hset('{orders}:delayed:events', 'tb', 'x')
+  await changeBody(raw, 'b', () => Buffer.from('x'))
   await passDelays(raw, 2_000)
   await promoteDelays().promote({ redis, stream: 'orders' })
 

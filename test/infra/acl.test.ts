@@ -83,6 +83,7 @@ import { undoneEntriesScript } from '../../src/group/redis/scripts/undone-entrie
 import type { RedisCommand } from '../../src/group/redis/transport.ts'
 import { type PrivateRedis, startRedisServer } from '../../tools/redis-server.ts'
 import { claimOnce } from '../support/claim-once.ts'
+import { changeBody } from '../support/delayed-pages.ts'
 import { startMonitor } from '../support/start-monitor.ts'
 import { type AclUser, createAclUsers, readAclUsers, urlOf } from './acl-users.ts'
 
@@ -145,6 +146,10 @@ const JANITOR_SCRIPTS = [trimDoneScript, releaseJanitorScript, readBytesScript]
 /** What scripts are made of. */
 const PARTS = [
   'aside.ts',
+  'delayed-counts.ts',
+  'delayed-insert.ts',
+  'delayed-pages.ts',
+  'delayed-remove.ts',
   'delays.ts',
   'done-by-groups.ts',
   'fence.ts',
@@ -464,7 +469,12 @@ describe('the ACL file', () => {
         false,
       ],
       [CLAIMER, ['orders', '{orders}:billing:*'], ['on', '-@all', '~{orders}:billing:* -@all'], false],
-      [CONSOLE, ['%R~orders', '%R~{orders}:billing:*', '%R~{orders}:delayed', `%R~${NOTES}`], ['on', '-@all'], false],
+      [
+        CONSOLE,
+        ['%R~orders', '%R~{orders}:billing:*', '%R~{orders}:delayed', '%R~{orders}:delayed:events', `%R~${NOTES}`],
+        ['on', '-@all'],
+        false,
+      ],
       [OPERATOR, ['orders', '{orders}:billing:*'], ['on', '-@all', '~{orders}:billing:* -@all'], false],
       [
         JANITOR,
@@ -636,13 +646,15 @@ describe('under the users of the ACL file', () => {
     const redis = connectAs(DEDUPLICATOR)
     const orders = createPublisher({ stream: 'orders', redis, wake, retentionMs: 86_400_000, deduplicateMs: 60_000 })
     await admin.del('{orders}:billing:wake')
-    await admin.zadd('{orders}:delayed', Date.now() + 60_000, 'tsomething')
-    await admin.hset('{orders}:delayed:events', '', 'orders')
+    const later = createPublisher({ stream: 'orders', redis: connectAs(DELAYER) })
+    await later.publish(Order, { behaviour: 'fine' }, { eventId: 'g', delayMs: 60_000 })
     const answers = await monitor.during(DEDUPLICATOR, () =>
       orders.publishMany(['e', 'f', 'e'].map((eventId) => [Order, { behaviour: 'fine' }, { eventId }] as const)),
     )
     expect(answers.map(({ duplicate }) => duplicate)).toEqual([undefined, undefined, true])
-    await monitor.during(DEDUPLICATOR, () => orders.publish(Order, { behaviour: 'fine' }, { eventId: 'e' }))
+    for (const eventId of ['e', 'g'])
+      await monitor.during(DEDUPLICATOR, () => orders.publish(Order, { behaviour: 'fine' }, { eventId }))
+    await later.cancel('g')
   }
 
   /** Everything that a janitor does: it archives, also what is no text, waits for a group that is lost, and trims dead letters. */
@@ -723,7 +735,7 @@ describe('under the users of the ACL file', () => {
       await reminders.cancel('d')
       await reminders.publish(Order, { behaviour: 'fine' }, once)
     })
-    await admin.hset('{orders}:delayed:events', 'tc', 'unreadable')
+    await changeBody(admin, 'c', () => Buffer.from('unreadable'))
     await admin.del('{orders}:delayed:ended:0', '{orders}:delayed:ended:1')
     const promoter = connectAs(PROMOTER)
     for (const each of seen.get(POLLER) ?? []) seen.set(PROMOTER, (seen.get(PROMOTER) ?? new Set()).add(each))

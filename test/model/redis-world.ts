@@ -75,14 +75,33 @@ for _, entry in ipairs(redis.call('XRANGE', stream, '-', '+')) do
   for i = 1, #entry[2], 2 do fields[entry[2][i]] = entry[2][i + 1] end
   ids[#ids + 1] = {entry[1], fields['eventId'] or '', fields['payload'] or ''}
 end
-local waits = redis.call('ZRANGE', delayed, 0, -1, 'WITHSCORES')
-for at = 1, #waits, 2 do
-  local member = waits[at]
-  waits[at] = member:sub(2)
-  if member:sub(1, 1) == 'u' then
-    waits[at] = ('%02x'):rep(16):format(member:byte(2, 17)):gsub('^(........)(....)(....)(....)', '%1-%2-%3-%4-')
+local waits, indexed = {}, 0
+local function numberAt(text, at)
+  local n, unit, byte = 0, 1
+  repeat
+    byte = text:byte(at)
+    n, unit, at = n + byte % 128 * unit, unit * 128, at + 1
+  until byte < 128
+  return n, at
+end
+local pages = redis.call('ZRANGE', delayed, 0, -1, 'WITHSCORES')
+for at = 1, #pages, 2 do
+  local page, from = redis.call('HGET', events, 'p' .. pages[at]), 1
+  while from <= #page do
+    local after, first = numberAt(page, from)
+    local isUuid, length, start = page:sub(first, first) == 'u', 16, first + 1
+    if not isUuid then length, start = numberAt(page, start) end
+    local id = page:sub(start, start + length - 1)
+    if isUuid then id = ('%02x'):rep(16):format(id:byte(1, 16)):gsub('^(........)(....)(....)(....)', '%1-%2-%3-%4-') end
+    waits[#waits + 1], waits[#waits + 2] = id, ('%.0f'):format(pages[at + 1] + after)
+    length, start = numberAt(page, start + length)
+    from = start + length
   end
 end
+for _, field in ipairs(redis.call('HKEYS', events)) do
+  if field:find('^b') then indexed = indexed + redis.call('HSTRLEN', events, field) / 8 end
+end
+local counted = tonumber((redis.call('HGET', events, '#') or '0'):match('^%d+'))
 for at = 9, #KEYS do leases[#leases + 1] = redis.call('GET', KEYS[at]) or '' end
 local names, markers = {}, redis.call('KEYS', ARGV[2] .. '*')
 for at = #markers, 1, -1 do
@@ -93,7 +112,7 @@ for _, info in ipairs(last and redis.call('XINFO', 'CONSUMERS', stream, group) o
 return {last, ids, last and redis.call('XPENDING', stream, group, '-', '+', 100000) or {}, redis.call('XRANGE', letters, '-', '+'),
   redis.call('ZRANGE', due, 0, -1, 'WITHSCORES'), leases, names, waiting, markers,
   redis.call('TIME')[1] * 1000 + math.floor(redis.call('TIME')[2] / 1000),
-  waits, redis.call('GET', next), math.max(0, redis.call('HLEN', events) - redis.call('HEXISTS', events, ''))}
+  waits, redis.call('GET', next), counted == indexed and counted or -1}
 `
 
 /** Where the dead letters are while new ones are refused. */
@@ -220,6 +239,7 @@ export function createRedisWorld(url: string): World & { close(): void } {
 
 function seenDelays(waits: readonly string[], next: string | null, records: number): Sight['delays'] {
   const waiting = pairs(waits).map(([eventId, dueAt]) => [eventId, Number(dueAt)] as const)
+  waiting.sort(([, a], [, b]) => a - b)
   return { waiting, nextAt: next === null ? undefined : Number(next), records }
 }
 

@@ -147,7 +147,7 @@ interface StreamEntry {
   readonly orderId: string
 }
 
-/** What is kept of delayed events: when each is due that waits, in due order, when the first is by the flag of runs, and how many records there are. */
+/** What is kept of delayed events: when each is due that waits, in due order, when the first is by the flag of runs, and how many are counted, -1 where the index by event id has another number. */
 interface SeenDelays {
   readonly waiting: readonly (readonly [eventId: string, dueAt: number])[]
   readonly nextAt: number | undefined

@@ -4,6 +4,7 @@ import { diagnose, inspectStreams } from 'millrace/operate'
 import { describe, expect, it, test } from 'vitest'
 import * as z from 'zod/mini'
 import { millrace } from '../cli/millrace.ts'
+import { changeBody, pagedEvents } from '../support/delayed-pages.ts'
 import { DELAYED, passDelays } from '../support/delays.ts'
 import { type Scenario, startScenario } from '../support/scenario.ts'
 
@@ -29,7 +30,7 @@ async function findings({ redis }: Scenario, options: object = { streams: ['orde
 
 /** Makes a record unreadable, and has it set aside. */
 async function spoil(scenario: Scenario, raw: Redis, eventId: string): Promise<void> {
-  await raw.hset(`${DELAYED}:events`, `t${eventId}`, 'x')
+  await changeBody(raw, eventId, () => Buffer.from('x'))
   await passDelays(raw, HOUR)
   await promoteDelays().promote({ redis: scenario.redis, stream: 'orders' })
 }
@@ -129,7 +130,7 @@ describe('diagnose()', () => {
     const scenario = await startScenario()
     const { raw, redis } = scenario
     await later(scenario, 'a')
-    const record = (await raw.hget(`${DELAYED}:events`, 'ta')) as string
+    const [event] = await pagedEvents(raw)
     await spoil(scenario, raw, 'a')
 
     const [finding] = await findings(scenario)
@@ -139,7 +140,7 @@ describe('diagnose()', () => {
       severity: 'error',
       message: expect.stringContaining('1 delayed event'),
     })
-    await raw.hset(`${DELAYED}:events`, 'ta', record)
+    await changeBody(raw, 'a', () => event?.body as Buffer)
     const [, script = ''] = /EVAL "(.*)" 2 /.exec(finding?.fix ?? '') ?? []
     await raw.eval(script, 2, DELAYED, NEXT)
     expect(await raw.get(NEXT)).toBe('0')

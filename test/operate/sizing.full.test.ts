@@ -3,6 +3,7 @@ import { createPublisher, defineConsumer, defineEvent, idempotent, on, orderedBy
 import { describe, expect, test } from 'vitest'
 import * as z from 'zod/mini'
 import { bytesEach, measuredEntryBytes } from '../../src/operate/sizing.ts'
+import { countDelayed } from '../support/delays.ts'
 import { type Scenario, startScenario } from '../support/scenario.ts'
 
 const Order = defineEvent('OrderPaid', { payload: z.object({ note: z.string() }) })
@@ -238,7 +239,7 @@ describe('an estimate is within 25 % of what the server takes', { retry: 4 }, ()
     const delayed = () => publisher.publish(Order, { note }, { delayMs: 3_600_000 })
     const measured = await costOf(scenario, count, () => inParts(delayed, count))
 
-    expect(await raw.zcard('{orders}:delayed')).toBe(count)
+    expect(await countDelayed(raw)).toBe(count)
     expectWithin(bytesEach(entryBytes).delays, measured)
   })
 })

@@ -6,7 +6,8 @@ import { describe, expect, it, onTestFinished } from 'vitest'
 import * as z from 'zod/mini'
 import { delayKeyArguments } from '../../src/group/redis/delay-call.ts'
 import { delayEventScript } from '../../src/group/redis/scripts/delay-event.ts'
-import { DELAYED, delayOverTcp, delaysOn, passDelays, promoteAll } from '../support/delays.ts'
+import { changeBody, dueOf, pagedEvents } from '../support/delayed-pages.ts'
+import { countDelayed, DELAYED, delayOverTcp, delaysOn, passDelays, promoteAll } from '../support/delays.ts'
 import { type FaultProxy, startFaultProxy } from '../support/fault-proxy.ts'
 import { names, startScenario } from '../support/scenario.ts'
 import { watchCommands } from '../support/watch-commands.ts'
@@ -66,8 +67,8 @@ describe.each(LOSSES)('a lost answer, %s', (loss) => {
 
     const { deliverAt } = await twice(proxy, loss, 'evalsha', () => later(cut, 'e'))
 
-    expect(deliverAt.getTime()).toBe(Number(await raw.zscore(DELAYED, 'te')))
-    expect([await delayed(), await raw.hlen(EVENTS)]).toEqual([2, 3])
+    expect(String(deliverAt.getTime())).toBe(await dueOf(raw, 'e'))
+    expect([await delayed(), (await pagedEvents(raw)).length]).toEqual([2, 2])
   })
 
   it('of cancel(): asked again it answers the same', async () => {
@@ -209,6 +210,23 @@ describe('a full server', () => {
     expect([await promoteAll(redis), (await entries()).length, await delayed()]).toEqual([2, 2, 0])
   })
 
+  it('leaves what cannot be read where it is, and what comes after it', async () => {
+    const { redis, raw, delayed } = await startBehindProxy()
+    await Promise.all(['a', 'b'].map((id) => later(redis, id)))
+    await changeBody(raw, 'a', () => Buffer.from('2'))
+    await passDelays(raw, HOUR)
+    await raw.config('SET', 'maxmemory', '1')
+    const before = await everything(raw)
+
+    const { promoted, unreadable, refusals } = await promote(redis)
+
+    expect([promoted, unreadable, refusals[0]?.message]).toEqual([0, 0, expect.stringMatching(/^OOM /)])
+    expect(await everything(raw)).toEqual(before)
+    await raw.config('SET', 'maxmemory', '0')
+    expect(await promote(redis)).toMatchObject({ promoted: 1, unreadable: 1, refusals: [] })
+    expect(await delayed()).toBe(1)
+  })
+
   it('of many events names those that are delayed and those that are published', async () => {
     const { redis, raw } = await startBehindProxy()
     const used = Number(/used_memory:(\d+)/.exec(await raw.info('memory'))?.[1])
@@ -225,9 +243,9 @@ describe('a full server', () => {
     const { entryIds, delayedUntil } = error as PublishFailedError
     expect([entryIds.filter(Boolean).length, delayedUntil.filter(Boolean).length]).toEqual([
       await raw.xlen('orders'),
-      await raw.zcard(DELAYED),
+      await countDelayed(raw),
     ])
-    expect(await raw.hlen(EVENTS)).toBe((await raw.zcard(DELAYED)) + 1)
+    expect((await pagedEvents(raw)).length).toBe(await countDelayed(raw))
   })
 })
 
@@ -266,18 +284,20 @@ describe('a record', () => {
     expect(flat).toEqual(fields.map((value) => Buffer.from(value)))
   })
 
-  it.each<[what: string, record: (whole: string) => string | undefined]>([
-    ['cut off', (whole) => whole.slice(0, -3)],
-    ['of a later version', (whole) => `2${whole.slice(1)}`],
-    ['empty', () => ''],
-    ['missing', () => undefined],
-    ['without a length', (whole) => `${whole}x`],
-    ['with more fields than Lua has room for', (whole) => whole + '1:a1:b'.repeat(8_000)],
+  it.each<[what: string, record: (whole: Buffer) => Buffer]>([
+    ['cut off', (whole) => whole.subarray(0, -3)],
+    ['of a later version', (whole) => Buffer.concat([Buffer.from('2'), whole.subarray(1)])],
+    ['empty', () => Buffer.alloc(0)],
+    ['without a length', (whole) => Buffer.concat([whole, Buffer.from('t')])],
+    ['of an unknown field', (whole) => Buffer.concat([whole, Buffer.from('z\u0001x')])],
+    [
+      'with more fields than Lua has room for',
+      (whole) => Buffer.concat([whole, Buffer.from('=\u0001a\u0001b'.repeat(8_000))]),
+    ],
   ])('that is %s is set aside, counted, and does not hold up the others', async (_what, record) => {
     const { redis, raw, entries } = await startBehindProxy()
     await Promise.all(['a', 'b', 'c'].map((id) => later(redis, id)))
-    const text = record((await raw.hget(EVENTS, 'tb')) as string)
-    await (text === undefined ? raw.hdel(EVENTS, 'tb') : raw.hset(EVENTS, 'tb', text))
+    const body = await changeBody(raw, 'b', record)
     await passDelays(raw, HOUR)
 
     const page = await promote(redis)
@@ -288,7 +308,8 @@ describe('a record', () => {
       1,
       null,
     ])
-    expect(await raw.hget(EVENTS, 'tb')).toBe(text ?? null)
+    const left = await pagedEvents(raw)
+    expect([left.map(({ eventId }) => eventId), left[0]?.body]).toEqual([['b'], record(body)])
     expect((await later(redis, 'b')).deliverAt.getTime()).toBeLessThan(Date.now())
     expect(await createPublisher({ stream: 'orders', redis }).cancel('b')).toBe('cancelled')
     expect(await raw.exists(DELAYED, EVENTS, NEXT)).toBe(0)
@@ -308,14 +329,14 @@ describe('a record', () => {
   })
 
   it.each([
-    ['a trim beyond all numbers', '20:MAXLEN = 99999999999a'],
-    ['a trim of another kind', '10:NOMKST ~ 5a'],
-    ['no fields', '0:'],
+    ['a trim beyond all numbers', `L${'\xff'.repeat(10)}\x01\0\0i`],
+    ['a trim of another kind', 'z\x05\0\0i'],
+    ['no fields', '-\0\0'],
   ])('with %s blocks no others', async (_what, text) => {
     const { raw, redis } = await startBehindProxy()
     await later(redis, 'a')
     await later(redis, 'b')
-    await raw.hset(EVENTS, 'ta', `1${text}`)
+    await changeBody(raw, 'a', () => Buffer.from(`1${text}`, 'latin1'))
     await passDelays(raw, HOUR)
 
     expect(await promote(redis)).toMatchObject({ promoted: 1, unreadable: 1, refusals: [] })

@@ -7,7 +7,8 @@ import { CANCEL_SCRIPT_ANSWERS, cancelDelayedScript } from '../../src/group/redi
 import { delayEventScript } from '../../src/group/redis/scripts/delay-event.ts'
 import { MAX_CANCELLATIONS } from '../../src/group/redis/scripts/delays.ts'
 import { publishOnceScript } from '../../src/group/redis/scripts/publish-once.ts'
-import { DELAYED, delayInMemory, delaysOn, MARKER_OF, passDelays, promoteAll } from '../support/delays.ts'
+import { dueOf } from '../support/delayed-pages.ts'
+import { countDelayed, DELAYED, delayInMemory, delaysOn, MARKER_OF, passDelays, promoteAll } from '../support/delays.ts'
 import { startFaultProxy } from '../support/fault-proxy.ts'
 import { names, startScenario } from '../support/scenario.ts'
 
@@ -22,7 +23,7 @@ async function startCalls() {
   const delay = (nonce: string, ms: number = HOUR) =>
     raw.eval(delayEventScript.lua, 7, ...keys, 'e', 'in', ms, '', nonce, 0, HOUR, 'eventId', 'e')
   const cancel = (nonce: string) => raw.eval(cancelDelayedScript.lua, 7, ...keys, 'e', nonce)
-  return { raw, redis, delay, cancel, waits: () => raw.zcard(DELAYED) }
+  return { raw, redis, delay, cancel, waits: () => countDelayed(raw) }
 }
 
 /** The same id is delayed and cancelled so many times. */
@@ -60,7 +61,7 @@ describe('promise 21: a call that is sent again after others of its id', () => {
     const { deliverAt } = await inBraces.publish(Reminder, { orderId: 'o-1' }, { eventId: 'e', delayMs: HOUR })
 
     expect(deliverAt.getTime()).toBeGreaterThan(Date.now() + HOUR / 2)
-    expect(await raw.zcard(DELAYED)).toBe(1)
+    expect(await countDelayed(raw)).toBe(1)
     expect(await inBraces.cancel('e')).toBe('cancelled')
   })
 
@@ -117,7 +118,7 @@ describe('promise 21: a call that is sent again after others of its id', () => {
 it('promise 21: a delayed call that is sent again after its short window is no duplicate', async () => {
   const { raw, delay } = await startCalls()
   await delay('a')
-  const due = await raw.zscore(DELAYED, 'te')
+  const due = await dueOf(raw, 'e')
   await raw.del(MARKER_OF('e'))
 
   expect([await delay('a'), await delay('b')]).toEqual([

@@ -252,7 +252,15 @@ describe('promise 21: a key of another type', () => {
 })
 
 describe.each(KINDS)('promise 21: a missing right, for an event for %s', (when, options) => {
-  const NEEDED = ['get', 'setnx', 'getex', 'getdel', 'zscore', 'zcard', when === 'now' ? 'xadd' : 'zadd']
+  const NEEDED = [
+    'get',
+    'setnx',
+    'getex',
+    'getdel',
+    'zscore',
+    'zcard',
+    ...(when === 'now' ? ['xadd'] : ['zadd', 'zrevrangebyscore']),
+  ]
   const others = 'info eval evalsha time type zrangebyscore hget hset hsetnx hdel'.split(' ')
   const allowed = [...others, ...NEEDED].map((name) => `+${name}`)
   const userWithout = (raw: Redis, command: string) =>
@@ -279,7 +287,7 @@ describe.each(KINDS)('promise 21: a missing right, for an event for %s', (when, 
     expect(await raw.pttl(MARKER_OF('e'))).toBeGreaterThan(HOUR - 60_000)
   })
 
-  const late = when === 'now' ? ['xadd'] : ['zadd', 'hset', 'hsetnx', 'zrangebyscore']
+  const late = when === 'now' ? ['xadd'] : ['zadd', 'hset', 'hsetnx', 'zrangebyscore', 'zrevrangebyscore', 'zscore']
   it.each(['get', 'setnx', 'getex', 'getdel', ...late])(
     '%s: leaves nothing where rights cannot be asked for',
     async (command) => {

@@ -89,12 +89,17 @@ export function delaysOn(raw: Redis, prefix = ''): Omit<DelayPlace, 'redis'> {
         Array.from({ length: flat.length / 2 }, (_, n) => [flat[2 * n] as string, flat[2 * n + 1] as string] as const),
       )
     },
-    delayed: () => raw.zcard(`${prefix}${DELAYED}`),
+    delayed: () => countDelayed(raw, `${prefix}${DELAYED}`),
   }
 }
 
+/** How many events are delayed, those that cannot be read included. */
+export async function countDelayed(raw: Redis, key: string = DELAYED): Promise<number> {
+  return Number.parseInt((await raw.hget(`${key}:events`, '#')) ?? '0', 10)
+}
+
 const NEARER = `
-for _, member in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', '(9e15')) do redis.call('ZINCRBY', KEYS[1], '-' .. ARGV[1], member) end
+for _, page in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', '(9e15')) do redis.call('ZINCRBY', KEYS[1], '-' .. ARGV[1], page) end
 local first = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', '(9e15', 'WITHSCORES', 'LIMIT', 0, 1)[2]
 if first then redis.call('SET', KEYS[2], ('%.0f'):format(first)) end
 `

@@ -40,6 +40,7 @@ local redis = (function(server)
     pcall = function(name, ...) return answer(name, server.pcall(name, ...)) end,
     error_reply = server.error_reply,
     status_reply = server.status_reply,
+    sha1hex = server.sha1hex,
   }
 end)(redis)
 `

@@ -116,7 +116,7 @@ export function isRequestTooLarge(error: Error): boolean {
 }
 
 /** Names the keys of calls that met another type: the server does not. */
-function named(calls: readonly RedisCall[], replies: ReplyOrConnectionError[]): ReplyOrConnectionError[] {
+export function named(calls: readonly RedisCall[], replies: ReplyOrConnectionError[]): ReplyOrConnectionError[] {
   for (const [at, call] of calls.entries()) {
     const reply = replies[at]
     if (!isReplyError(reply, 'WRONGTYPE')) continue

@@ -29,7 +29,7 @@ const LISTENING_IN_ORDER = words('xread')
 /** What promotes delayed events sends to the stream, and to the keys of what is delayed. */
 const PROMOTING = {
   onStream: words('xadd type'),
-  onDelayed: words('type zcard zrangebyscore zadd zrem hset hdel setnx getdel unlink pexpireat'),
+  onDelayed: words('type zcard zscore zrangebyscore zadd zrem hset hdel setnx getdel unlink pexpireat'),
 }
 
 const FUNCTIONS = {

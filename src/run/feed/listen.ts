@@ -3,6 +3,7 @@ import type { EntryWaiter } from '../../group/group.ts'
 import { openEntryWaiter } from '../../group/redis/entry-waiter.ts'
 import { CallPool } from '../call-pool.ts'
 import type { WorkEnd } from '../consumer-run.ts'
+import type { Job } from '../job.ts'
 import type { Run } from '../run.ts'
 import { BacklogScaler } from './backlog-scaler.ts'
 import { DueRetries } from './due-retries.ts'
@@ -176,7 +177,15 @@ class Listening {
     }
     // where the next read does not wait, it settles what is done
     const isSettling = reader.mustLook || reader.isFull || this.#retries.last.isWaiting
-    const jobs = isSettling ? await reader.next() : await this.#wait()
+    let jobs: readonly Job[]
+    if (isSettling) jobs = await reader.next()
+    else {
+      const request = this.#waitRequest()
+      // few steps between the answer and the handlers: no function of its own
+      const waited = await reader.wait(this.#waiter, request)
+      jobs = waited.jobs
+      if (request.asksDue) this.#retries.note(waited.dueInMs)
+    }
     if (jobs.length > 0) {
       this.#lastEntryAt = this.#run.time.clock.monotonic()
       this.#pauseMs = READ_AGAIN_MS.first
@@ -190,7 +199,7 @@ class Listening {
     return true
   }
 
-  async #wait() {
+  #waitRequest() {
     const { clock } = this.#run.time
     // what stood at the run's end would keep the next entry waiting for the schedule
     const holdFlagMs = this.#flag.holdMs(clock.monotonic(), this.#leftMs - 2 * READ_AGAIN_MS.last)
@@ -200,9 +209,7 @@ class Listening {
     ) as [number, number]
     const waitMs = Math.max(1, Math.min(this.#waiter.maxWaitMs, this.#leftMs, retryMs, delayMs))
     const { asksDue } = this.#retries
-    const { jobs, dueInMs } = await this.reader.wait(this.#waiter, { waitMs, asksDue, holdFlagMs })
-    if (asksDue) this.#retries.note(dueInMs)
-    return jobs
+    return { waitMs, asksDue, holdFlagMs }
   }
 
   async #settleOn(): Promise<void> {

@@ -1,5 +1,6 @@
 import { createPublisher, promoteDelays } from 'millrace'
 import { describe, expect, test } from 'vitest'
+import { changeBody } from '../../support/delayed-pages.ts'
 import { DELAYED, passDelays } from '../../support/delays.ts'
 import { causeOf, deskAt } from '../../support/runbook.ts'
 import { names, OrderPaid, type Scenario, startScenario } from '../../support/scenario.ts'
@@ -53,12 +54,11 @@ describe('the runbook: delayed events do not come', () => {
     const desk = deskAt(scenario)
     const { looks, fixes, results } = causeOf('A delayed event cannot be read')
     await overdue(scenario, 2)
-    const record = (await raw.hget(`${DELAYED}:events`, 'to0')) as string
-    await raw.hset(`${DELAYED}:events`, 'to0', `2${record.slice(1)}`)
+    const body = await changeBody(raw, 'o0', (was) => Buffer.concat([Buffer.from('2'), was.subarray(1)]))
     await promote(scenario)
 
     for (const look of looks) await desk.sees(look)
-    await raw.hset(`${DELAYED}:events`, 'to0', record)
+    await changeBody(raw, 'o0', () => body)
     await desk.run(fixes[0] as string)
     await promote(scenario)
 

@@ -37,7 +37,7 @@ describe('memory of plan()', () => {
 
     expect(memory.entries).toEqual({ count: 172_800, bytes: Math.round(172_800 * EACH.entries) })
     expect(memory.markers).toEqual({ count: 7 * 172_800 + 7_200, bytes: expect.any(Number) })
-    expect(memory.delays).toEqual({ count: 120, bytes: 120 * EACH.delays })
+    expect(memory.delays).toEqual({ count: 120, bytes: Math.round(120 * EACH.delays) })
     expect(memory.windowMs).toBe(DAY_MS)
   })
 

@@ -1,4 +1,5 @@
-import { ENDED, LUA_CALL_OF_RECORD, LUA_DELAYS } from './delays.ts'
+import { LUA_REMOVE_DELAYED } from './delayed-remove.ts'
+import { ENDED, LUA_CALL_OF_BODY, LUA_DELAYS, LUA_TRIED } from './delays.ts'
 import { LUA_DELETE_TEXT_KEY, LUA_NOW_MS } from './fence.ts'
 import type { LuaScript } from './script.ts'
 
@@ -17,22 +18,31 @@ export const cancelDelayedScript: LuaScript = {
 ${LUA_NOW_MS}
 ${LUA_DELETE_TEXT_KEY}
 ${LUA_DELAYS}
-${LUA_CALL_OF_RECORD}
-local member, nonce = memberOf(ARGV[1]), ARGV[2]
+${LUA_CALL_OF_BODY}
+${LUA_TRIED}
+${LUA_REMOVE_DELAYED}
+local key, nonce = keyOf(ARGV[1]), ARGV[2]
 local refused = nonce:find('%s') and 'ERR a nonce must be without white space' or refusal({
-  {'ZREM', delayed, member}, {'HDEL', events, member}, {'HSET', endedNow, member, ''}, {'PEXPIREAT', endedNow, 1}, {'UNLINK', endedNow},
+  {'ZREM', delayed, ''}, {'ZADD', delayed, 0, ''}, {'HDEL', events, ''}, {'HSET', events, '#', ''}, {'UNLINK', events}, {'HSET', endedNow, '', ''}, {'PEXPIREAT', endedNow, 1}, {'UNLINK', endedNow},
   {'GETDEL', flag}, {'SETNX', flag, ''}, {'GETDEL', marker},
 })
 if refused then return redis.error_reply(refused) end
 
-local ended = endedAs(member)
+readCounts()
+local ended = endedAs(key)
 local cancelled = callsOf(ended)
 if nonce ~= '' and cancelled[nonce] then return ${CANCEL_SCRIPT_ANSWERS.cancelled} end
--- who published it, in case that call is sent again
-local by = callOf(redis.call('HGET', events, member))
-if redis.call('ZREM', delayed, member) == 1 then
-  redis.call('HDEL', events, member)
-  noteEnded(member, '${ENDED.cancelled}' .. nonce .. ' ' .. by)
+local found = find(key)
+if found then
+  -- the first write is refused by no full server, and then the others are not. No page is called x
+  local opened = redis.pcall('ZREM', delayed, 'x')
+  refused = type(opened) == 'table' and opened.err or tried({{'HDEL', events, 'x'}}) or tried({{'HSET', events, '#', '', 'x'}}, 'wrong number')
+    or tried({{'ZADD', delayed, 'x', ''}}, 'float')
+  if refused then return redis.error_reply(refused) end
+  -- who published it, in case that call is sent again
+  local by = callOf(found.body)
+  remove(found, key)
+  noteEnded(key, '${ENDED.cancelled}' .. nonce .. ' ' .. by)
   keepFlag()
   -- that of another call stands for another event
   if (redis.call('GET', marker) or ''):match('^%d+ (%S*)$') == by then redis.call('GETDEL', marker) end

@@ -1,11 +1,13 @@
+import { UNREADABLE_SCORE } from './delayed-counts.ts'
+import { LUA_INSERT_DELAYED } from './delayed-insert.ts'
 import {
   ENDED,
-  LUA_CALL_OF_RECORD,
+  LUA_BODY_NAMES,
+  LUA_BODY_TRIMS,
+  LUA_CALL_OF_BODY,
   LUA_DELAYS,
-  LUA_RECORD_NAMES,
   LUA_TRIED,
   MAX_EVENT_DELAY_MS,
-  UNREADABLE_SCORE,
 } from './delays.ts'
 import { LUA_DELETE_TEXT_KEY, LUA_NOW_MS } from './fence.ts'
 import { LUA_MARKER } from './marker.ts'
@@ -34,16 +36,18 @@ export const delayEventScript: LuaScript = {
 ${LUA_NOW_MS}
 ${LUA_DELETE_TEXT_KEY}
 ${LUA_DELAYS}
-${LUA_RECORD_NAMES}
+${LUA_BODY_NAMES}
+${LUA_BODY_TRIMS}
+${LUA_INSERT_DELAYED}
 local id, how, time, trim, nonce, groups = unpack(ARGV, 1, 6)
 local window, firstGroup = marker and ARGV[7] or '1', marker and 8 or 7
 local count = (groups or ''):match('^%d%d?%d?$')
 local first = firstGroup + (count and tonumber(count) or #ARGV)
-local member = memberOf(id)
+local key = keyOf(id)
 local due = (how == 'in' and now or 0) + math.ceil(tonumber(time) or -1)
 
 ${LUA_TRIED}
-${LUA_CALL_OF_RECORD}
+${LUA_CALL_OF_BODY}
 ${LUA_MARKER}
 local function fault()
   if how ~= 'in' and how ~= 'at' then return 'a time must be in or at' end
@@ -58,36 +62,40 @@ local function fault()
   if values < 2 or values % 2 == 1 or values > ${2 * MAX_FIELD_PAIRS} then return 'an entry must have 1 to ${MAX_FIELD_PAIRS} pairs of name and value' end
 end
 
-local function text(value) return ('%d:'):format(#value) .. value end
-local function record()
-  local letters, parts = {}, {'1', text(trim), 'c', text(nonce)}
+local function text(value) return number(#value) .. value end
+local function bodyOf()
+  local kind, bound = trim:match('^(%u+ [~=]) (%d+)$')
+  local letters, parts = {}, {'1', '-', text(nonce), number(first - firstGroup)}
+  for letter, each in pairs(TRIMS) do
+    if each == kind then parts[2] = letter .. number(tonumber(bound)) end
+  end
   for letter, name in pairs(NAMES) do letters[name] = letter end
-  for n = firstGroup, first - 1 do parts[#parts + 1] = 'g' .. text(ARGV[n]) end
+  for n = firstGroup, first - 1 do parts[#parts + 1] = text(ARGV[n]) end
   for n = first, #ARGV, 2 do
     local name, value = ARGV[n], ARGV[n + 1]
     if name == 'eventId' and value == id then parts[#parts + 1] = 'i'
-    else parts[#parts + 1] = (letters[name] or text(name)) .. text(value) end
+    else parts[#parts + 1] = (letters[name] or '=' .. text(name)) .. text(value) end
   end
   return table.concat(parts)
 end
 
 local wrong = fault()
 local refused = wrong and 'ERR ' .. wrong or marker and denied(markRights) or refusal({
-  {'ZSCORE', delayed, member}, {'ZADD', delayed, 0, member}, {'HSET', events, member, ''}, {'HSETNX', events, '', stream}, {'GETDEL', flag}, {'SETNX', flag, ''},
+  {'ZREVRANGEBYSCORE', delayed, 0, 0}, {'ZADD', delayed, 0, ''}, {'HSET', events, '#', ''}, {'HSETNX', events, '', stream}, {'HDEL', events, ''}, {'GETDEL', flag}, {'SETNX', flag, ''},
 })
 if refused then return redis.error_reply(refused) end
 
 -- this call is sent again: its answer was lost, and its event cancelled meanwhile
-local ended = endedAs(member)
+readCounts()
+local ended = endedAs(key)
 local _, cancelledOf = callsOf(ended)
 if nonce ~= '' and cancelledOf[nonce] then return {${DELAY_SCRIPT_ANSWERS.added}, ms(due)} end
 local place, isOurs = placeIn(marker and redis.call('GET', marker))
 if place and place:find('-', 1, true) then return {${DELAY_SCRIPT_ANSWERS.published}, place} end
 if place then return {isOurs and ${DELAY_SCRIPT_ANSWERS.added} or ${DELAY_SCRIPT_ANSWERS.waits}, place} end
-local waits = redis.call('ZSCORE', delayed, member)
-if waits then
-  local comes, by = tonumber(waits) < ${UNREADABLE_SCORE}, callOf(redis.call('HGET', events, member))
-  waits = ms(waits % ${UNREADABLE_SCORE})
+local found = find(key)
+if found then
+  local comes, by, waits = found.due < ${UNREADABLE_SCORE}, callOf(found.body), ms(found.due % ${UNREADABLE_SCORE})
   -- this call is sent again, after its window
   if nonce ~= '' and by == nonce then return {${DELAY_SCRIPT_ANSWERS.added}, waits} end
   refused = marker and comes and triedMarking()
@@ -98,14 +106,12 @@ end
 local promoted = ended and ended:match('^${ENDED.promoted}(%S+)')
 if promoted then return {${DELAY_SCRIPT_ANSWERS.promoted}, promoted} end
 local was = redis.call('GET', flag)
-local flagging = {{'ZRANGEBYSCORE', delayed, 0, 1}, was and {'SETNX', flag, was} or {'GETDEL', flag}, {'GETDEL', flag}, {'SETNX', flag, was or ''}, not was and {'GETDEL', flag}}
-refused = tried({{'ZADD', delayed, 'x', member}}, 'float') or tried({{'HSET', events, member, '', 'x'}}, 'wrong number')
-  or tried(flagging) or marker and triedMarking() or tried({{'HSETNX', events, '', stream}})
+local flagging = {{'ZREVRANGEBYSCORE', delayed, 0, 0}, {'ZSCORE', delayed, ''}, {'ZRANGEBYSCORE', delayed, 0, 1}, was and {'SETNX', flag, was} or {'GETDEL', flag}, {'GETDEL', flag}, {'SETNX', flag, was or ''}, not was and {'GETDEL', flag}}
+refused = tried({{'ZADD', delayed, 'x', ''}}, 'float') or tried({{'HSET', events, '#', '', 'x'}}, 'wrong number')
+  or tried(flagging) or marker and triedMarking() or tried({{'HDEL', events, 'x'}, {'HSETNX', events, '', stream}})
 if refused then return redis.error_reply(refused) end
-local written = record()
-redis.call('HSET', events, member, written)
+insert(due, key, bodyOf())
 redis.call('HSETNX', events, '', stream)
-redis.call('ZADD', delayed, ms(due), member)
 keepFlag()
 if marker then mark(ms(due), nonce) end
 return {${DELAY_SCRIPT_ANSWERS.added}, ms(due)}

@@ -1,5 +1,5 @@
-/** Scores from here on are of records that cannot be read: out of the due order, the time of which is what is above it. */
-export const UNREADABLE_SCORE = 9_000_000_000_000_000
+import { DELAYED_COUNTS_FIELD, UNREADABLE_SCORE } from './delayed-counts.ts'
+import { LUA_CHANGE_DELAYED, LUA_FIND_DELAYED } from './delayed-pages.ts'
 
 /** Milliseconds for which an event may be delayed: 366 days. */
 export const MAX_EVENT_DELAY_MS = 366 * 86_400_000
@@ -13,31 +13,28 @@ export const ENDED = { promoted: 'p', cancelled: 'c' } as const
 /** Cancellations that are remembered of an event id: a call that is sent again after more is a new one. */
 export const MAX_CANCELLATIONS = 8
 
-/** Field names that a record abbreviates; `i` is the field eventId where it holds the event's own id. */
-export const LUA_RECORD_NAMES = `
+/** How a body abbreviates the way in which its stream is trimmed. */
+export const LUA_BODY_TRIMS = `
+local TRIMS = {l = 'MAXLEN ~', L = 'MAXLEN =', a = 'MINID ~', A = 'MINID ='}
+`
+
+/** Field names that a body abbreviates; `i` is the field eventId where it holds the event's own id, and `=` any other name. */
+export const LUA_BODY_NAMES = `
 local NAMES = {
   t = 'eventType', v = 'schemaVersion', k = 'aggregateType', a = 'aggregateId', n = 'tenantId',
   p = 'producer', o = 'occurredAt', r = 'traceparent', d = 'payload',
 }
 `
 
-/** `memberOf(id)` is how an event id stands among what is delayed: a UUID takes 16 bytes. */
-export const LUA_DELAYED_MEMBER = `
-local X = '%x%x%x%x'
-local UUID = '^' .. X .. X .. ('%-' .. X):rep(4) .. X .. X .. '$'
-local function memberOf(id)
-  if not id:match(UUID) or id:find('%u') then return 't' .. id end
-  local bytes = id:gsub('%-', ''):gsub('..', function(hex) return string.char(tonumber(hex, 16)) end)
-  return 'u' .. bytes
-end
-`
-
-/** `callOf(record)` is the nonce of the call that delayed the event of a record; '' if it had none, or that cannot be read. */
-export const LUA_CALL_OF_RECORD = `
-local function callOf(record)
-  local length, from = (record or ''):match('^1(%d+):()')
-  local bytes, at = (record or ''):match('^c(%d+):()', length and from + length or 1)
-  local nonce = bytes and record:sub(at, at + bytes - 1) or ''
+/** `callOf(body)` is the nonce of the call that delayed an event; '' if it had none, or that cannot be read. Needs LUA_FIND_DELAYED. */
+export const LUA_CALL_OF_BODY = `
+local function callOf(body)
+  local _, nonce = pcall(function()
+    local at, length = 3, 0
+    if body:sub(2, 2) ~= '-' then length, at = numberAt(body, 3) end
+    length, at = numberAt(body, at)
+    return body:sub(1, 1) == '1' and body:sub(at, at + length - 1) or ''
+  end)
   return nonce:find('%s') and '' or nonce
 end
 `
@@ -76,7 +73,7 @@ local function ms(number) return ('%.0f'):format(tonumber(number)) end
  * What all scripts of delayed events have in common. Before anything is written, `refusal(writes)` is why something could not be: a key of another type,
  * keys that belong to another stream, and from 7.0 on a missing right, to read as well as to write. `endedAs(member)` is how an event ended within the last hour or two, or false;
  * `callsOf(ended)` are two sets: nonces of calls that cancelled an event of that id, and of calls that had delayed it. `noteEnded(member, how)` remembers it, beside earlier cancellations, in the hash of this hour, which is named under `''`: what was there two hours ago is unlinked, since a large hash that expires would keep
- * others waiting. `keepFlag()` keeps the time of the first one right and returns it.
+ * others waiting. `keepFlag()` keeps the time of the first one right and returns it, and what counts the events.
  *
  * Needs now, and `drop`. KEYS stream, delayed, events, next, ended 0, ended 1, and, where an id is published once, its marker.
  */
@@ -89,7 +86,7 @@ ${LUA_MS_TEXT}
 local TYPES = {'stream', 'zset', 'hash', 'string', 'hash', 'hash', 'string'}
 local READS = {
   {'TYPE', stream}, {'TYPE', delayed}, {'HGET', events, ''}, {'HGET', endedNow, ''}, {'ZCARD', delayed},
-  {'ZRANGEBYSCORE', delayed, 0, 1}, {'GET', flag}, marker and {'GET', marker},
+  {'ZRANGEBYSCORE', delayed, 0, 1}, {'ZSCORE', delayed, ''}, {'GET', flag}, marker and {'GET', marker},
 }
 ${LUA_DENIED}
 local function refusal(writes)
@@ -102,7 +99,8 @@ local function refusal(writes)
   local owner = redis.call('HGET', events, '')
   if owner and owner ~= stream then return 'ERR the keys of delayed events belong to stream ' .. owner end
 end
-${LUA_DELAYED_MEMBER}
+${LUA_FIND_DELAYED}
+${LUA_CHANGE_DELAYED}
 local function isOf(key, of) return redis.call('HGET', key, '') == ms(of) end
 -- streams orders and {orders} share these keys
 local own = stream:sub(-1) == '}' and '}' or ''
@@ -130,12 +128,17 @@ end
 local function keepFlag()
   local first = redis.call('ZRANGEBYSCORE', delayed, '-inf', '(${UNREADABLE_SCORE}', 'WITHSCORES', 'LIMIT', 0, 1)
   -- what anybody wrote below 0 is due
-  local due = first[2] and ms(math.max(0, tonumber(first[2]) or 0)) or false
+  local due = first[2] and ms(math.max(0, timeOf(first[2]))) or false
   if due ~= redis.call('GET', flag) then
     drop(flag)
     if due then redis.call('SETNX', flag, due) end
   end
-  if not due and redis.call('ZCARD', delayed) == 0 then redis.call('HDEL', events, '') end
+  local held = redis.call('ZCARD', delayed)
+  -- what is set aside is on a page of its own
+  if not due then total = held end
+  local are = ('%.0f %.0f %.0f'):format(total, pages, buckets)
+  if held == 0 then redis.call('UNLINK', events)
+  elseif are ~= counts then redis.call('HSET', events, '${DELAYED_COUNTS_FIELD}', are) end
   return due
 end
 `

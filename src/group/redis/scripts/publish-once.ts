@@ -1,11 +1,6 @@
-import {
-  LUA_CALL_OF_RECORD,
-  LUA_DELAYED_MEMBER,
-  LUA_DENIED,
-  LUA_MS_TEXT,
-  LUA_TRIED,
-  UNREADABLE_SCORE,
-} from './delays.ts'
+import { UNREADABLE_SCORE } from './delayed-counts.ts'
+import { LUA_FIND_DELAYED } from './delayed-pages.ts'
+import { LUA_CALL_OF_BODY, LUA_DENIED, LUA_MS_TEXT, LUA_TRIED } from './delays.ts'
 import { LUA_MARKER, ONCE_ANSWERS } from './marker.ts'
 import type { LuaScript } from './script.ts'
 
@@ -25,11 +20,11 @@ export const publishOnceScript: LuaScript = {
 local stream, marker, delayed, events = unpack(KEYS)
 local id, nonce, window = unpack(ARGV, 1, 3)
 ${LUA_MS_TEXT}
-${LUA_DELAYED_MEMBER}
+${LUA_FIND_DELAYED}
 ${LUA_DENIED}
 ${LUA_TRIED}
 ${LUA_MARKER}
-${LUA_CALL_OF_RECORD}
+${LUA_CALL_OF_BODY}
 local function refusalOf(reply, key, kind)
   if type(reply) ~= 'table' then return false end
   return redis.error_reply(reply.err:find('WRONGTYPE', 1, true) and 'WRONGTYPE ' .. key .. ' must be a ' .. kind or reply.err)
@@ -54,13 +49,17 @@ local refused = refusalOf(text, marker, 'string') or refusalOf(waiting, delayed,
 if refused then return refused end
 local place, isOurs = placeIn(text)
 if place then return {isOurs and ${ONCE_ANSWERS.added} or ${ONCE_ANSWERS.duplicate}, place} end
-local due = waiting > 0 and owner == stream and redis.call('ZSCORE', delayed, memberOf(id))
-if due then
+local found
+if waiting > 0 and owner == stream then
+  readCounts()
+  found = find(keyOf(id))
+end
+if found then
   -- what cannot be read never comes
-  local comes, place = tonumber(due) < ${UNREADABLE_SCORE}, ms(due % ${UNREADABLE_SCORE})
+  local comes, place = found.due < ${UNREADABLE_SCORE}, ms(found.due % ${UNREADABLE_SCORE})
   without = comes and triedMarking()
   if without then return redis.error_reply(without) end
-  if comes then mark(place, callOf(redis.call('HGET', events, memberOf(id)))) end
+  if comes then mark(place, callOf(found.body)) end
   return {${ONCE_ANSWERS.duplicate}, place}
 end
 without = tried({{'XADD', stream, '?', 'a', ''}}, 'stream ID') or triedMarking()

@@ -1,5 +1,6 @@
 import { delayKeys, isOwnedBy } from '../../../core/keys.ts'
 import { formatCount, formatDurationRoughly } from '../../../core/words.ts'
+import { waitingOf } from '../../inspect/delays.ts'
 import { defineCheck } from '../check.ts'
 import type { DelayAnswer, DelayFacts } from '../delay-facts.ts'
 import { errorResult } from '../finding.ts'
@@ -47,7 +48,13 @@ function keysOfOtherType(facts: DelayFacts, stream: string): readonly string[] {
   // a stream whose name gives no keys was not asked about
   if (facts.delayed === undefined) return []
   const { delayed, next, events, ended } = delayKeys(stream)
-  const keys = { delayed, delayFlag: next, delayOwner: events, delayEnded0: ended[0], delayEnded1: ended[1] } as const
+  const keys = {
+    delayedUntil: delayed,
+    delayFlag: next,
+    delayOwner: events,
+    delayEnded0: ended[0],
+    delayEnded1: ended[1],
+  } as const
   return Object.entries(keys).flatMap(([name, key]) =>
     facts[name as keyof typeof keys] === 'another type' ? [key] : [],
   )
@@ -59,7 +66,8 @@ export const overdueCheck = defineCheck({
   scope: 'stream',
   needs: NAMES,
   look(facts, { now, stream }) {
-    const [events = 0, until, flag] = [answerIn(facts.delayed), answerIn(facts.delayedUntil), answerIn(facts.delayFlag)]
+    const events = waitingOf(answerIn(facts.delayed) ?? 0, answerIn(facts.delayedUnreadable) ?? 0)
+    const [until, flag] = [answerIn(facts.delayedUntil), answerIn(facts.delayFlag)]
     if (until === undefined || now - until < OVERDUE_MS) return []
     const { next } = delayKeys(stream)
     const isSeen = flag === undefined || (flag !== '' && Number(flag) <= now)

@@ -1,0 +1,189 @@
+import { createHash } from 'node:crypto'
+import type { Redis } from 'ioredis'
+import { createPublisher, defineEvent, promoteDelays } from 'millrace'
+import { expect, it } from 'vitest'
+import * as z from 'zod/mini'
+import { type PagedEvent, pagedEvents } from '../support/delayed-pages.ts'
+import { countDelayed, DELAYED, delayOverTcp, delaysOn, passDelays, promoteAll } from '../support/delays.ts'
+
+const HOUR = 3_600_000
+const Reminder = defineEvent('Reminder', { payload: z.object({ orderId: z.string() }) })
+
+const EVENTS = `${DELAYED}:events`
+const PAGE_BYTES = 8_192
+const note = 'n'.repeat(200)
+
+async function start() {
+  const { redis, scenario } = await delayOverTcp()
+  const { raw } = scenario
+  const publisher = createPublisher({ stream: 'orders', redis, maxLength: Infinity })
+  const later = (events: readonly (readonly [id: string, delayMs: number])[], orderId = note) =>
+    publisher.publishMany(events.map(([eventId, delayMs]) => [Reminder, { orderId }, { eventId, delayMs }] as const))
+  return { raw, redis, publisher, later }
+}
+
+/** Numbers that look random, and are the same each time. */
+function numbers(seed: number): (below: number) => number {
+  let at = seed
+  return (below) => {
+    at = (at * 48_271) % 2_147_483_647
+    return at % below
+  }
+}
+
+const sha1 = (text: string) => createHash('sha1').update(text).digest('hex')
+const idsOf = (events: readonly PagedEvent[]) => events.map(({ eventId }) => eventId)
+const pagesOf = (events: readonly PagedEvent[]) => new Set(events.map(({ page }) => page)).size
+
+async function largestPage(raw: Redis): Promise<number> {
+  const pages = await raw.zrange(DELAYED, '0', '-1')
+  return Math.max(...(await Promise.all(pages.map((page) => raw.hstrlen(EVENTS, `p${page}`)))))
+}
+
+const ORDERS: readonly [how: string, delayOf: (n: number, random: (below: number) => number) => number][] = [
+  ['at random times', (_n, random) => HOUR + random(365 * 24 * HOUR)],
+  ['one after the other', (n) => HOUR + n * 1_000],
+  ['each before the last', (n) => 10 * HOUR - n * 1_000],
+  ['at a few times', (_n, random) => (1 + random(3)) * HOUR],
+]
+
+it.each(ORDERS)('3,000 events due %s fill pages, are found by id, and come in order', async (_how, delayOf) => {
+  const { raw, redis, publisher, later } = await start()
+  const random = numbers(7)
+  const events = Array.from({ length: 3_000 }, (_, n) => [`o-${n}`, delayOf(n, random)] as const)
+  await later(events)
+
+  const held = await pagedEvents(raw)
+  expect([new Set(idsOf(held)).size, held.length, await countDelayed(raw)]).toEqual([3_000, 3_000, 3_000])
+  expect(await largestPage(raw)).toBeLessThanOrEqual(PAGE_BYTES)
+  expect(pagesOf(held)).toBeLessThan((3_000 * 400) / (PAGE_BYTES / 2))
+  // each of them waits, so that nothing is added
+  await later(events.map(([id]) => [id, 5]))
+  expect(await countDelayed(raw)).toBe(3_000)
+  for (const [id] of events.slice(0, 20)) expect(await publisher.cancel(id)).toBe('cancelled')
+
+  await passDelays(raw, 366 * 24 * HOUR)
+  const dues = new Map((await pagedEvents(raw)).map(({ eventId, due }) => [eventId, due]))
+  expect(await promoteAll(redis)).toBe(2_980)
+  const came = (await delaysOn(raw).entries()).map((fields) => dues.get(String(new Map(fields).get('eventId'))) ?? NaN)
+  expect(came).toEqual([...dues.values()].sort((a, b) => a - b))
+  expect(await raw.exists(DELAYED, EVENTS, `${DELAYED}:next`)).toBe(0)
+})
+
+it('pages of which most events were cancelled are joined', async () => {
+  const { raw, redis, publisher, later } = await start()
+  const random = numbers(3)
+  const ids = Array.from({ length: 2_000 }, (_, n) => `o-${n}`)
+  await later(ids.map((id) => [id, HOUR + random(30 * 24 * HOUR)]))
+  const before = pagesOf(await pagedEvents(raw))
+
+  const gone = ids.filter((_, n) => n % 20 !== 0)
+  for (let n = 0; n < gone.length; n += 100) await Promise.all(gone.slice(n, n + 100).map((id) => publisher.cancel(id)))
+
+  const left = await pagedEvents(raw)
+  expect([idsOf(left).sort(), await countDelayed(raw)]).toEqual([ids.filter((_, n) => n % 20 === 0).sort(), 100])
+  expect(pagesOf(left)).toBeLessThan(before / 4)
+  await passDelays(raw, 31 * 24 * HOUR)
+  expect(await promoteAll(redis)).toBe(100)
+})
+
+it('random calls leave the events that they should, however pages are split and joined', async () => {
+  const { raw, redis, publisher, later } = await start()
+  const random = numbers(11)
+  const waiting = new Set<string>()
+  for (let round = 0; round < 60; round += 1) {
+    const events = Array.from({ length: 40 }, () => [`o-${random(4_000)}-${round}`, 1 + random(20) * HOUR] as const)
+    await later(events, 'n'.repeat(1 + random(3_000)))
+    for (const [id] of events) waiting.add(id)
+    const ids = [...waiting]
+    const cancelled = new Set(Array.from({ length: 15 }, () => ids[random(ids.length)] as string))
+    expect(new Set(await Promise.all([...cancelled].map((id) => publisher.cancel(id))))).toEqual(new Set(['cancelled']))
+    for (const id of cancelled) waiting.delete(id)
+    if (round % 10 !== 9) continue
+    await passDelays(raw, HOUR)
+    const due = (await pagedEvents(raw)).filter((event) => event.due <= Date.now())
+    expect(await promoteAll(redis)).toBe(due.length)
+    for (const { eventId } of due) waiting.delete(eventId)
+    expect(idsOf(await pagedEvents(raw)).sort()).toEqual([...waiting].sort())
+    expect(await countDelayed(raw)).toBe(waiting.size)
+  }
+  expect(waiting.size).toBeGreaterThan(500)
+})
+
+it('ids that share their place in the index are kept apart', async () => {
+  const { raw, redis, publisher, later } = await start()
+  // SHA-1 of `t` and the id begins with the same four bytes
+  const pairs = [
+    ['c-28791', 'c-48930'],
+    ['c-6287', 'c-156621'],
+    ['c-6842', 'c-156747'],
+  ] as const
+  const starts = pairs.map((ids) => new Set(ids.map((id) => sha1(`t${id}`).slice(0, 8))).size)
+  expect(starts).toEqual([1, 1, 1])
+  // on one page, and on two
+  await later(pairs.flatMap(([a, b], n) => [[a, HOUR] as const, [b, HOUR * (1 + n)] as const]))
+  await later(Array.from({ length: 200 }, (_, n) => [`o-${n}`, 90 * 60_000] as const))
+
+  for (const [a, b] of pairs) {
+    expect([await publisher.cancel(a), await publisher.cancel(a)]).toEqual(['cancelled', 'already-cancelled'])
+    await later([[b, 5]])
+    expect((await pagedEvents(raw)).filter(({ eventId }) => eventId === a || eventId === b)).toHaveLength(1)
+  }
+
+  await later(pairs.map(([a]) => [a, HOUR]))
+  await passDelays(raw, 4 * HOUR)
+  expect(await promoteAll(redis)).toBe(206)
+  for (const id of pairs.flat()) expect(await publisher.cancel(id)).toBe('too-late')
+})
+
+it.each(['5', '5.5', '-5', '-inf'])(
+  'a page that somebody else wrote, %s, is set aside, and holds up no others',
+  async (score) => {
+    const { raw, redis, later } = await start()
+    await later([['a', HOUR]])
+    await raw.zadd(DELAYED, score, 'something')
+
+    const page = await promoteDelays().promote({ redis, stream: 'orders' })
+
+    expect(page).toMatchObject({ promoted: 0, unreadable: 1, refusals: [] })
+    expect([await raw.zcount(DELAYED, '9e15', '+inf'), idsOf(await pagedEvents(raw))]).toEqual([1, ['a']])
+  },
+)
+
+it('a page whose score somebody lowered has its events when they are due', async () => {
+  const { raw, redis, later } = await start()
+  await later([['a', HOUR]])
+  const [{ page, due } = { page: '', due: 0 }] = await pagedEvents(raw)
+  // its event is due as before, which is later than its score says
+  const ahead = Buffer.from([0x80, 0x80, 0x40])
+  const text = (await raw.hgetBuffer(EVENTS, `p${page}`)) as Buffer
+  await raw.hset(EVENTS, `p${page}`, Buffer.concat([ahead, text.subarray(1)]))
+  await raw.zadd(DELAYED, due - HOUR - 1, page)
+
+  expect(await promoteDelays().promote({ redis, stream: 'orders' })).toMatchObject({ promoted: 0, unreadable: 0 })
+
+  const [event] = await pagedEvents(raw)
+  expect(event?.due).toBe(due - HOUR - 1 + 0x40 * 128 * 128)
+  expect(await raw.get(`${DELAYED}:next`)).toBe(String(event?.due))
+  await passDelays(raw, HOUR)
+  expect(await promoteAll(redis)).toBe(1)
+})
+
+it('a delayed event takes at most 200 bytes more than its payload', async () => {
+  const { raw, publisher } = await start()
+  const memory = async () => Number(/used_memory:(\d+)/.exec(await raw.info('memory'))?.[1])
+  const random = numbers(5)
+  const some = () =>
+    publisher.publishMany(
+      Array.from(
+        { length: 1_000 },
+        () => [Reminder, { orderId: note }, { delayMs: HOUR + random(365 * 24 * HOUR) }] as const,
+      ),
+    )
+  await some()
+  const before = await memory()
+
+  for (let n = 0; n < 12; n += 1) await some()
+
+  expect(((await memory()) - before) / 12_000 - JSON.stringify({ orderId: note }).length).toBeLessThan(200)
+})
