@@ -64,6 +64,25 @@ describeEverywhere('a batch route with orderedBy()', (start) => {
     expect(counts(report)).toEqual({ read: 5, acked: 5, invoked: 5 })
   })
 
+  it('sets aside what follows by the key of today, where an older deployment made the lanes', async () => {
+    const world = await start()
+    const { calls, handle } = noting(
+      naming((id, deliveryCount) => deliveryCount < 2 || (id === 'a1' && calls.length < 3)),
+    )
+    await world.publish('a1', 'b1')
+    await world.poll(inOrder([batches(handle)]))
+
+    const coarse = inOrder([batches(handle)], { use: [orderedBy(() => 'all')], maxDeliveries: 5 })
+    for (let round = 0; round < 4; round++) await world.claim(coarse)
+
+    expect(calls.slice(0, 2)).toEqual([
+      ['a1', 'b1'],
+      ['a1', 'b1'],
+    ])
+    expect(calls.slice(2).flat().toSorted()).toEqual(['a1', 'b1'])
+    expect(await world.pending()).toEqual([])
+  })
+
   it('has calls follow each other that share a key, and overlap where they share none', async () => {
     const world = await start()
     const open: string[] = []

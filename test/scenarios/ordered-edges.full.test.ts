@@ -12,7 +12,10 @@ import { startScenario } from '../support/scenario.ts'
 const Stepped = defineEvent('Stepped', { payload: z.object({ step: z.number() }) })
 type Handle = (step: number, deliveryCount: number) => void | Promise<void>
 
-function stepping(handle: Handle, { isOrdered = true, batchSize = 100, maxDeliveries = 10, retryMs = 1 } = {}): Consumer {
+function stepping(
+  handle: Handle,
+  { isOrdered = true, batchSize = 100, maxDeliveries = 10, retryMs = 1 } = {},
+): Consumer {
   const handler: EventHandler<never> = ({ payload }: { payload: { step: number } }, { deliveryCount }) =>
     handle(payload.step, deliveryCount)
   return defineConsumer({
@@ -64,13 +67,19 @@ describe.each<[string, () => Promise<Connection>]>([
     await poll(stepping(failing), { redis, mode: 'once' })
     await publishSteps(redis, [2], 'b')
     // without order the first is done, and another one has failed
-    const withoutOrder = stepping((step) => (step === 1 ? undefined : failing(step, 1)), { isOrdered: false, retryMs: 60_000 })
+    const withoutOrder = stepping((step) => (step === 1 ? undefined : failing(step, 1)), {
+      isOrdered: false,
+      retryMs: 60_000,
+    })
     await claimOnce(withoutOrder, { redis })
     await poll(withoutOrder, { redis, mode: 'once' })
     await publishSteps(redis, [3], 'b')
 
     const done: number[] = []
-    await poll(stepping((step) => void done.push(step)), { redis, mode: 'once' })
+    await poll(
+      stepping((step) => void done.push(step)),
+      { redis, mode: 'once' },
+    )
 
     expect(done).toEqual([])
   })

@@ -54,6 +54,8 @@ export class RunOrder implements RunPolicy, OrderListener, OrderOfRun {
   /** What was decided about jobs that have no outcome yet. */
   #decided: ReadonlyMap<PolicyJob, CheckedPolicyDecision> = new Map()
   readonly #failures: BatchFailures
+  /** By the key of today: first members of lanes that an older deployment made may share it. */
+  readonly #laneOfJob = new WeakMap<DecidableJob, string>()
   /** What follows in a lane may be due by now. */
   isDue = false
   /** What was asked about, by the first job of those that wait for the answer. */
@@ -67,7 +69,7 @@ export class RunOrder implements RunPolicy, OrderListener, OrderOfRun {
     keyOf: OrderingKey,
     { afterBatchItemFailure, waitsForLetters }: OrderRules,
   ) {
-    this.#failures = new BatchFailures(afterBatchItemFailure, (job) => this.#keyOfJob.get(job)?.lane)
+    this.#failures = new BatchFailures(afterBatchItemFailure, (job) => this.#laneOfJob.get(job))
     this.#waitsForLetters = waitsForLetters
     this.#inside = inside
     this.#group = group
@@ -268,6 +270,7 @@ export class RunOrder implements RunPolicy, OrderListener, OrderOfRun {
       this.#seen.add(job)
       // also of what was taken: a key that cannot be read makes it a dead letter
       const lane = this.#laneOf(job)
+      if (lane !== undefined) this.#laneOfJob.set(job, lane)
       // first members are alone
       if ((job.isTaken && !isOfLane(job)) || lane === undefined) continue
       const key = this.#keys.get(lane) ?? { lane, jobs: [], undone: new Set<string>(), storing: undefined, gathered: 0 }
