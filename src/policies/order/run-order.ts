@@ -56,8 +56,8 @@ export class RunOrder implements RunPolicy, OrderListener, OrderOfRun {
   readonly #failures: BatchFailures
   /** What follows in a lane may be due by now. */
   isDue = false
-  /** What was asked about last. */
-  #asked: readonly LaneAsked[] = []
+  /** What was asked about, by the first of the jobs that wait for the answer: what is taken is admitted beside what is read. */
+  readonly #asked = new Map<PolicyJob, readonly LaneAsked[]>()
 
   constructor(
     inside: PolicyRunInside,
@@ -76,8 +76,8 @@ export class RunOrder implements RunPolicy, OrderListener, OrderOfRun {
   }
 
   questions(jobs: readonly PolicyJob[]): readonly PolicyQuestion[] {
-    this.#asked = []
-    if (!this.#group.mayHaveLanes) return []
+    const [first] = jobs
+    if (!first || !this.#group.mayHaveLanes) return []
     const keys = new Set(jobs.flatMap((job) => this.#keyOfJob.get(job) ?? []))
     const most = keys.size + MORE_ASKED
     // what others did meanwhile is heard of beside it
@@ -85,14 +85,18 @@ export class RunOrder implements RunPolicy, OrderListener, OrderOfRun {
       if (keys.size === most) break
       if (key.undone.size > 0) keys.add(key)
     }
-    this.#asked = [...keys].map(({ lane, undone }) => ({ lane, undone: [...undone] }))
-    if (this.#asked.length === 0) return []
-    return [this.#group.laneQuestion(this.#inside.parts.slot.consumerName, this.#asked)]
+    const asked = [...keys].map(({ lane, undone }) => ({ lane, undone: [...undone] }))
+    if (asked.length === 0) return []
+    this.#asked.set(first, asked)
+    return [this.#group.laneQuestion(this.#inside.parts.slot.consumerName, asked)]
   }
 
   admit(jobs: readonly PolicyJob[], [reply]: readonly PolicyReply[]): readonly (Decision | undefined)[] {
+    const [first] = jobs as readonly [PolicyJob]
+    const asked = this.#asked.get(first) ?? []
+    this.#asked.delete(first)
     if (reply instanceof Error) throw reply
-    const there = this.#lanesThere(reply)
+    const there = this.#lanesThere(asked, reply)
     return jobs.map((job) => {
       const error = this.#errors.get(job)
       if (error) {
@@ -105,10 +109,10 @@ export class RunOrder implements RunPolicy, OrderListener, OrderOfRun {
   }
 
   /** Which of the keys that were asked about have a lane. */
-  #lanesThere(reply: PolicyReply | undefined): ReadonlySet<string> {
+  #lanesThere(asked: readonly LaneAsked[], reply: PolicyReply | undefined): ReadonlySet<string> {
     const there = new Set<string>()
     if (!Array.isArray(reply)) return there
-    for (const [n, { lane, undone }] of this.#asked.entries()) {
+    for (const [n, { lane, undone }] of asked.entries()) {
       const key = this.#keys.get(lane)
       if (reply[n] === 1) there.add(lane)
       else if (key) {
