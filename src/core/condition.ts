@@ -13,7 +13,8 @@ export const RESERVED_CONDITION_REASONS = ['retry', 'held', 'paused', 'unrouted'
 export function formatCondition(reason: string, what: string): string {
   const text = escaped(what)
   // half a character that was cut is what it comes back as
-  const short = text.length <= LONGEST_CONDITION ? text : `${text.slice(0, LONGEST_CONDITION).toWellFormed()}~${hash('sha1', text)}`
+  const short =
+    text.length <= LONGEST_CONDITION ? text : `${text.slice(0, LONGEST_CONDITION).toWellFormed()}~${hash('sha1', text)}`
   return `${escaped(reason).replaceAll(' ', '%20')} ${short}`
 }
 
