@@ -58,7 +58,7 @@ export class RunOrder implements RunPolicy, OrderListener, OrderOfRun {
   readonly #laneOfJob = new WeakMap<DecidableJob, string>()
   /** What follows in a lane may be due by now. */
   isDue = false
-  /** What was asked about, by the first job of those that wait for the answer. */
+  /** What was asked about, by the first of the jobs that wait for the answer: what is taken is admitted beside what is read. */
   readonly #asked = new Map<PolicyJob, readonly LaneAsked[]>()
   /** Something of a whole lane had to go back before it ran. */
   #takesFirstsOnly = false
@@ -96,10 +96,10 @@ export class RunOrder implements RunPolicy, OrderListener, OrderOfRun {
   }
 
   admit(jobs: readonly PolicyJob[], [reply]: readonly PolicyReply[]): readonly (Decision | undefined)[] {
-    if (reply instanceof Error) throw reply
     const [first] = jobs
     const asked = (first && this.#asked.get(first)) ?? []
     if (first) this.#asked.delete(first)
+    if (reply instanceof Error) throw reply
     const there = this.#lanesThere(asked, reply)
     return jobs.map((job) => {
       const error = this.#errors.get(job)
