@@ -16,7 +16,7 @@ const POLLER = `export { createPoller } from 'millrace'; ${DEFINE} ${OVER_TCP}`
 
 const FUNCTIONS = {
   'a poller over TCP': [POLLER, '194.3 KB'],
-  'a claimer over TCP': [`export { createClaimer } from 'millrace'; ${DEFINE} ${OVER_TCP}`, '199.2 KB'],
+  'a claimer over TCP': [`export { createClaimer } from 'millrace'; ${DEFINE} ${OVER_TCP}`, '199.5 KB'],
   'a poller over REST': [`export { createPoller } from 'millrace'; ${DEFINE} ${OVER_REST}`, '167.8 KB'],
   'a publisher over TCP': [`export { createPublisher, defineEvent } from 'millrace'; ${OVER_TCP}`, '132.8 KB'],
   'a janitor over TCP, with s3Archive()': [
@@ -27,12 +27,12 @@ const FUNCTIONS = {
 
 /** To a poller over TCP. */
 const FEATURES = {
-  'definePolicy()': ["export { definePolicy } from 'millrace'", '22.8 KB'],
+  'definePolicy()': ["export { definePolicy } from 'millrace'", '23.1 KB'],
   'idempotent()': ["export { idempotent } from 'millrace'", '28.2 KB'],
   'circuitBreaker()': ["export { circuitBreaker } from 'millrace'", '57.5 KB'],
   'rateLimit()': ["export { rateLimit } from 'millrace'", '58.4 KB'],
   'concurrencyLimit()': ["export { concurrencyLimit } from 'millrace'", '58.4 KB'],
-  'orderedBy()': ["export { orderedBy } from 'millrace'", '79.1 KB'],
+  'orderedBy()': ["export { orderedBy } from 'millrace'", '85.5 KB'],
   'effects()': ["export { effects } from 'millrace'", '38.7 KB'],
   'filterPatterns()': ["export { filterPatterns } from 'millrace'", '5.4 KB'],
   'flatCodec()': ["export { flatCodec } from 'millrace'", '5.2 KB'],
@@ -62,10 +62,10 @@ const FEATURES = {
 }
 
 const ENTRY_POINTS = {
-  millrace: '396.5 KB',
+  millrace: '403 KB',
   'millrace/ioredis': '74.2 KB',
   'millrace/upstash': '47 KB',
-  'millrace/operate': '176.7 KB',
+  'millrace/operate': '177.4 KB',
   'millrace/lambda': '18.2 KB',
   'millrace/s3': '4.8 KB',
   'millrace/powertools': '47.8 KB',

@@ -29,6 +29,7 @@ import { letPoliciesDecide } from './admission.ts'
 import type { PolicyAtWork } from './decide-about.ts'
 import { appliesTo, decideAbout } from './decide-about.ts'
 import { DueByPolicies } from './due-beside-reads.ts'
+import { hearOfDecisions } from './hear-of-decisions.ts'
 import { HeldJobs } from './held-jobs.ts'
 import { assertNotPromise, callPolicyHook, checkHookLimit, checkHookTime, checkRunHooks } from './hook-answers.ts'
 import { checkJoinedCommands, checkPolicyCommands } from './policy-commands.ts'
@@ -158,11 +159,7 @@ export class RunPolicies implements PoliciesOfRun {
   #hearOf(decisions: Map<Job, CheckedPolicyDecision>, jobs: readonly Job[]): void {
     if (!this.follows) return
     this.#order?.hears(decisions)
-    for (const [job] of decisions)
-      for (const [id, decision] of this.ended(job, false)) {
-        const other = jobs.find((one) => one.id === id)
-        if (other && !decisions.has(other)) decisions.set(other, decision)
-      }
+    hearOfDecisions(decisions, jobs, (job) => this.ended(job, false))
   }
 
   isHeld(job: DecidableJob): boolean {

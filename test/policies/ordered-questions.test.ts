@@ -2,7 +2,7 @@ import { expect, it } from 'vitest'
 import { RunOrder } from '../../dist/policies/order/run-order.js'
 
 /** A run that is asked about what it read, and takes what is due before it hears. */
-it('a key is found in its lane also where first members are taken before the answer comes', () => {
+it('a key is found in its lane, though first members are taken meanwhile', () => {
   const inside = {
     parts: {
       action: 'poll',

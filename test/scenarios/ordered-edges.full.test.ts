@@ -61,7 +61,7 @@ describe.each<[string, () => Promise<Connection>]>([
     expect(done).toEqual([2, 3, 4])
   })
 
-  test('makes lanes of what was set aside without it, also where as much of the lanes is done by then', async () => {
+  test('makes lanes of what was set aside without it, though as much is done', async () => {
     const redis = await start()
     await publishSteps(redis, [1])
     await poll(stepping(failing), { redis, mode: 'once' })

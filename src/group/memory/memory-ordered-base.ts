@@ -1,36 +1,21 @@
 import type { Field } from '../../core/entry.ts'
-import { compareEntryIds } from '../../core/entry.ts'
 import { AGING_CONSUMER, PARKED_CONSUMER } from '../../core/keys.ts'
 import { CLAIMER_SLOT_COUNT, slotConsumerNames } from '../consumer-names.ts'
 import type { ClaimedEntry, HeldEntry } from '../delivery.ts'
-import type { GroupAddress, GroupMeasurement, SetAsideSummary, Slot } from '../group.ts'
-import type { Ordering } from '../ordering.ts'
+import type { GroupMeasurement, SetAsideSummary, Slot } from '../group.ts'
 import { keyOfLane, LANES_FROM, ORDER_POLICY, SUSPECTS_CONDITION, UNPLACED_CONDITION } from '../ordering.ts'
 import { POLLER_NAMES } from '../redis/order/read-in-order.ts'
 import type { ReturnToPending } from '../tally.ts'
 import type { AwaitedLetter } from './memory-awaited-letters.ts'
-import {
-  awaitedIn,
-  awaitedLetters,
-  awaitLetter,
-  awaitNoMore,
-  isAwaitedFirst,
-  nextToLookFor,
-} from './memory-awaited-letters.ts'
-import { countInDueScore, dueScore, MemoryGroupBase, TAKEN_SCORE } from './memory-group-base.ts'
+import { awaitedLetters, awaitLetter, awaitNoMore, nextToLookFor } from './memory-awaited-letters.ts'
+import { TAKEN_SCORE } from './memory-group-base.ts'
 import { healInMemory } from './memory-heal.ts'
-import type { MemoryConsumerGroup, MemoryServer, StoredLanes } from './memory-server.ts'
+import { isBelow, MemoryLanes } from './memory-lanes.ts'
+import type { MemoryConsumerGroup } from './memory-server.ts'
 import { followersInMemory } from './memory-whole-lanes.ts'
 
 /** What both sides of a group that keeps order do with a server in memory. */
-export class MemoryOrderedBase extends MemoryGroupBase {
-  readonly ordering: Ordering
-
-  constructor(address: GroupAddress, server: MemoryServer, lived: Set<string>, ordering: Ordering) {
-    super(address, server, lived)
-    this.ordering = ordering
-  }
-
+export class MemoryOrderedBase extends MemoryLanes {
   /** Who hears of it, and says how many members of whole lanes may come beside their first ones. */
   onTaking: () => number = () => -1
 
@@ -39,11 +24,11 @@ export class MemoryOrderedBase extends MemoryGroupBase {
   }
 
   override followersOf(group: MemoryConsumerGroup, id: string): readonly string[] | undefined {
-    return followersInMemory(this.lanes, group, this.stream, this.#waitingFor(this.#laneOf(id)), id)
+    return followersInMemory(this.lanes, group, this.stream, this.waitingFor(this.laneOf(id)), id)
   }
 
   override endLane(ids: readonly string[]): void {
-    const lane = this.#laneOf(ids[0] ?? '')
+    const lane = this.laneOf(ids[0] ?? '')
     this.lanes.firsts.delete(lane)
     for (const id of ids) {
       this.server.waits(this.address.keys.waiting).get(lane)?.delete(id)
@@ -53,10 +38,6 @@ export class MemoryOrderedBase extends MemoryGroupBase {
 
   override get fencesAcks(): boolean {
     return true
-  }
-
-  get lanes(): StoredLanes {
-    return this.server.lanes(this.address.keys.state)
   }
 
   /** Waiting in order is no condition that anybody has to inspect. */
@@ -96,23 +77,23 @@ export class MemoryOrderedBase extends MemoryGroupBase {
 
   override drop(group: MemoryConsumerGroup, id: string): boolean {
     const was = super.drop(group, id)
-    this.#leave(group, id)
+    this.leave(group, id)
     return was
   }
 
   override letterFields(id: string): Field[] {
-    const key = keyOfLane(this.#laneOf(id))
+    const key = keyOfLane(this.laneOf(id))
     return key === undefined ? [] : [['orderingKey', key]]
   }
 
   override buried(group: MemoryConsumerGroup, id: string, letterId: string): void {
-    const lane = this.#laneOf(id)
+    const lane = this.laneOf(id)
     const waits = this.ordering.waitsForLetters && keyOfLane(lane) !== undefined
     if (waits) awaitLetter(this.lanes, { lane, id, letterId })
     super.buried(group, id, letterId)
     if (!waits) return
     const first = this.lanes.firsts.get(lane)
-    if (first === undefined || (isBelow(id, first) && this.#yields(group, first, lane)))
+    if (first === undefined || (isBelow(id, first) && this.yields(group, first, lane)))
       this.lanes.firsts.set(lane, `#${id}`)
   }
 
@@ -132,7 +113,7 @@ export class MemoryOrderedBase extends MemoryGroupBase {
   #waitNoMore(group: MemoryConsumerGroup, letters: readonly AwaitedLetter[]): void {
     for (const { lane, id } of letters) {
       awaitNoMore(this.lanes, lane, id)
-      if (this.lanes.firsts.get(lane) === `#${id}`) this.#handOn(group, lane)
+      if (this.lanes.firsts.get(lane) === `#${id}`) this.handOn(group, lane)
     }
   }
 
@@ -143,49 +124,49 @@ export class MemoryOrderedBase extends MemoryGroupBase {
   override setAside(group: MemoryConsumerGroup, id: string, given: Omit<ReturnToPending, 'owner'>): void {
     const isForLane = given.condition?.startsWith(`${ORDER_POLICY} `) === true
     const move = isForLane ? { ...given, delayMs: 0, condition: undefined } : given
-    const lane = this.#laneOf(id)
-    const first = this.#firstBeside(group, lane, id)
-    const givesWay = first === id && this.#comesBefore(group, lane, id)
+    const lane = this.laneOf(id)
+    const first = this.firstBeside(group, lane, id)
+    const givesWay = first === id && this.comesBefore(group, lane, id)
     const isBehind =
-      givesWay || (first !== undefined && first !== id && !(isBelow(id, first) && this.#yields(group, first, lane)))
+      givesWay || (first !== undefined && first !== id && !(isBelow(id, first) && this.yields(group, first, lane)))
     super.setAside(group, id, isBehind ? { ...move, delayMs: 0, condition: lane } : move)
     this.lanes.members.set(id, { lane, isSuspect: false })
-    if (givesWay) this.#handOn(group, lane)
+    if (givesWay) this.handOn(group, lane)
     else if (!isBehind) this.lanes.firsts.set(lane, id)
   }
 
   override mayTake(group: MemoryConsumerGroup, id: string): boolean {
     const member = this.lanes.members.get(id)
     if (!member) {
-      this.#wait(UNPLACED_CONDITION, id, group.pending.get(id)?.deliveryCount ?? 0)
+      this.wait(UNPLACED_CONDITION, id, group.pending.get(id)?.deliveryCount ?? 0)
       return false
     }
     const { lane, isSuspect } = member
     const isFirst = this.lanes.firsts.get(lane) === id
-    if (isFirst && !isSuspect && !this.#comesBefore(group, lane, id)) return true
+    if (isFirst && !isSuspect && !this.comesBefore(group, lane, id)) return true
     const count = group.pending.get(id)?.deliveryCount ?? 0
-    this.#wait(isFirst && isSuspect ? SUSPECTS_CONDITION : lane, id, count)
-    if (isFirst && !isSuspect) this.#handOn(group, lane)
+    this.wait(isFirst && isSuspect ? SUSPECTS_CONDITION : lane, id, count)
+    if (isFirst && !isSuspect) this.handOn(group, lane)
     return false
   }
 
   override mayClaim(owner: string, id: string): boolean {
     const lane = this.lanes.members.get(id)?.lane
     if (owner.startsWith(POLLER_NAMES) || lane === undefined || this.lanes.firsts.get(lane) !== id) return false
-    return !this.#givesWay(id, lane)
+    return !this.givesWay(id, lane)
   }
 
   override takeSuspects(group: MemoryConsumerGroup, room: number): ClaimedEntry[] {
     const found: ClaimedEntry[] = []
-    for (const [id] of this.#waitingFor(SUSPECTS_CONDITION)) {
+    for (const [id] of this.waitingFor(SUSPECTS_CONDITION)) {
       if (found.length === room) break
       this.server.waits(this.address.keys.waiting).get(SUSPECTS_CONDITION)?.delete(id)
       const pending = group.pending.get(id)
       const member = this.lanes.members.get(id)
       if (pending?.owner !== PARKED_CONSUMER || !member?.isSuspect) continue
       const { deliveryCount, deliveredAt } = pending
-      if (this.#givesWay(id, member.lane)) continue
-      if (this.lanes.firsts.get(member.lane) !== id) this.#wait(member.lane, id, deliveryCount)
+      if (this.givesWay(id, member.lane)) continue
+      if (this.lanes.firsts.get(member.lane) !== id) this.wait(member.lane, id, deliveryCount)
       else if (this.stream.get(id)) {
         this.dueTimes.set(id, TAKEN_SCORE + deliveryCount)
         found.push({ id, deliveryCount, from: { owner: `${POLLER_NAMES}0`, idleMs: this.now - deliveredAt } })
@@ -224,8 +205,8 @@ export class MemoryOrderedBase extends MemoryGroupBase {
 
   /** Takes members off that are pending no more. */
   #sweep(group: MemoryConsumerGroup): void {
-    for (const id of this.lanes.members.keys()) if (!this.#madePending(group, id)) this.drop(group, id)
-    for (const [lane, id] of this.lanes.firsts) if (this.lanes.members.get(id)?.lane !== lane) this.#handOn(group, lane)
+    for (const id of this.lanes.members.keys()) if (!this.madePending(group, id)) this.drop(group, id)
+    for (const [lane, id] of this.lanes.firsts) if (this.lanes.members.get(id)?.lane !== lane) this.handOn(group, lane)
     // runs without order give back what waits
     for (const [id, { lane, isSuspect }] of this.lanes.members) {
       const { owner, deliveryCount = 0 } = group.pending.get(id) ?? {}
@@ -241,140 +222,24 @@ export class MemoryOrderedBase extends MemoryGroupBase {
   }
 
   #place(group: MemoryConsumerGroup, id: string, count: number, isSuspect: boolean): void {
-    const lane = this.#laneOf(id)
+    const lane = this.laneOf(id)
     this.lanes.members.set(id, { lane, isSuspect })
-    const first = this.#firstBeside(group, lane, id)
-    if (first === undefined || first === id || (isBelow(id, first) && this.#yields(group, first, lane))) {
+    const first = this.firstBeside(group, lane, id)
+    if (first === undefined || first === id || (isBelow(id, first) && this.yields(group, first, lane))) {
       if (this.#goesBehindOthers(group, lane, id, count)) return
       this.lanes.firsts.set(lane, id)
-      if (isSuspect || first === id || !this.dueTimes.has(id)) this.#toStart(id, count)
+      if (isSuspect || first === id || !this.dueTimes.has(id)) this.toStart(id, count)
     } else {
       this.dueTimes.delete(id)
-      this.#wait(lane, id, count)
+      this.wait(lane, id, count)
     }
   }
 
   #goesBehindOthers(group: MemoryConsumerGroup, lane: string, id: string, count: number): boolean {
-    if (!this.#comesBefore(group, lane, id)) return false
+    if (!this.comesBefore(group, lane, id)) return false
     this.dueTimes.delete(id)
-    this.#wait(lane, id, count)
-    this.#handOn(group, lane)
+    this.wait(lane, id, count)
+    this.handOn(group, lane)
     return true
   }
-
-  #laneOf(id: string): string {
-    return this.lanes.members.get(id)?.lane ?? this.ordering.laneOf({ id, fields: this.stream.get(id)?.fields ?? [] })
-  }
-
-  #leave(group: MemoryConsumerGroup, id: string): void {
-    const lane = this.lanes.members.get(id)?.lane
-    this.lanes.members.delete(id)
-    if (lane !== undefined && this.lanes.firsts.get(lane) === id) this.#handOn(group, lane)
-  }
-
-  /** A first member whose process died goes behind one that is to go before it. */
-  #givesWay(id: string, lane: string): boolean {
-    const group = this.find()
-    if (!group || this.lanes.firsts.get(lane) !== id || !this.#comesBefore(group, lane, id)) return false
-    const { deliveryCount = 0 } = group.pending.get(id) ?? {}
-    group.hand(id, { owner: PARKED_CONSUMER }, deliveryCount, this.now)
-    this.dueTimes.delete(id)
-    this.lanes.members.set(id, { lane, isSuspect: true })
-    this.#wait(lane, id, deliveryCount)
-    this.#handOn(group, lane)
-    return true
-  }
-
-  #handOn(group: MemoryConsumerGroup, lane: string): void {
-    const next = this.#firstBehind(group, lane)
-    const letter = awaitedIn(this.lanes, lane)
-    if (letter !== undefined && (next === undefined || !isBelow(next, letter)))
-      this.lanes.firsts.set(lane, `#${letter}`)
-    else if (next === undefined) this.lanes.firsts.delete(lane)
-    else this.#comesFirst(group, lane, next)
-  }
-
-  #comesFirst(group: MemoryConsumerGroup, lane: string, id: string): void {
-    this.server.waits(this.address.keys.waiting).get(lane)?.delete(id)
-    this.lanes.firsts.set(lane, id)
-    this.#toStart(id, group.pending.get(id)?.deliveryCount ?? 0)
-  }
-
-  #toStart(id: string, count: number): void {
-    if (this.lanes.members.get(id)?.isSuspect) {
-      this.dueTimes.delete(id)
-      this.#wait(SUSPECTS_CONDITION, id, count)
-    } else this.dueTimes.set(id, dueScore(Math.floor(this.now), count))
-  }
-
-  #wait(condition: string, id: string, count: number): void {
-    const waiting = this.server.waits(this.address.keys.waiting)
-    waiting.set(condition, (waiting.get(condition) ?? new Map<string, number>()).set(id, count))
-  }
-
-  #waitingFor(condition: string): [id: string, count: number][] {
-    const ids = this.server.waits(this.address.keys.waiting).get(condition) ?? []
-    return [...ids].sort(([a], [b]) => compareEntryIds(a, b))
-  }
-
-  /** What a lost group has not made pending again yet is made so now. */
-  #madePending(group: MemoryConsumerGroup, id: string, count = countInDueScore(this.dueTimes.get(id) ?? 0)): boolean {
-    if (group.pending.has(id)) return true
-    const { healing } = this.state
-    if (healing === undefined || compareEntryIds(id, healing) > 0 || !this.stream.get(id)) return false
-    group.hand(id, { owner: PARKED_CONSUMER }, count, this.now)
-    return true
-  }
-
-  #firstOf(group: MemoryConsumerGroup, lane: string): string | undefined {
-    const first = this.lanes.firsts.get(lane)
-    if (first === undefined || isAwaitedFirst(first) || this.#madePending(group, first)) return first
-    this.#leave(group, first)
-    return this.lanes.firsts.get(lane)
-  }
-
-  #firstBehind(group: MemoryConsumerGroup, lane: string): string | undefined {
-    for (const [id, count] of this.#waitingFor(lane)) {
-      const isThere = this.#madePending(group, id, count)
-      const isMember = this.lanes.members.get(id)?.lane === lane && group.pending.get(id)?.owner === PARKED_CONSUMER
-      if (isThere && isMember && this.stream.get(id)) return id
-      this.server.waits(this.address.keys.waiting).get(lane)?.delete(id)
-      if (isThere && isMember) group.pending.delete(id)
-      if (!group.pending.has(id)) this.lanes.members.delete(id)
-    }
-    return undefined
-  }
-
-  /** The first of a lane that an entry is to be put in, whose own letter nobody waits for any more. */
-  #firstBeside(group: MemoryConsumerGroup, lane: string, id: string): string | undefined {
-    const first = this.#firstOf(group, lane)
-    awaitNoMore(this.lanes, lane, id)
-    return first === `#${id}` ? undefined : first
-  }
-
-  /** Whether something goes before an entry of the lane: an entry behind the first, or a letter that the lane waits for. */
-  #comesBefore(group: MemoryConsumerGroup, lane: string, id: string): boolean {
-    const letter = awaitedIn(this.lanes, lane)
-    if (letter !== undefined && isBelow(letter, id)) return true
-    const next = this.#firstBehind(group, lane)
-    return next !== undefined && isBelow(next, id)
-  }
-
-  /** Takes the first of a lane back behind others, unless it is under way. */
-  #yields(group: MemoryConsumerGroup, first: string, lane: string): boolean {
-    if (isAwaitedFirst(first)) return true
-    const pending = group.pending.get(first)
-    if (pending?.owner !== PARKED_CONSUMER) return false
-    const score = this.dueTimes.get(first)
-    const suspects = this.server.waits(this.address.keys.waiting).get(SUSPECTS_CONDITION)
-    if (score !== undefined && score < TAKEN_SCORE) this.dueTimes.delete(first)
-    else if (!suspects?.delete(first)) return false
-    this.#wait(lane, first, pending.deliveryCount)
-    return true
-  }
-}
-
-/** Whether one id is below another, which may be that of a dead letter's entry. */
-function isBelow(id: string, other: string): boolean {
-  return compareEntryIds(id, other.replace('#', '')) < 0
 }

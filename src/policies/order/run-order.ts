@@ -1,4 +1,3 @@
-import { compareEntryIds } from '../../core/entry.ts'
 import type { Outcome } from '../../core/outcome.ts'
 import type { Decision, PolicyJob, PolicyQuestion, PolicyReply, RunPolicy } from '../../define/policy.ts'
 import type { LaneAsked, OrderedGroup, OrderListener } from '../../group/ordering.ts'
@@ -9,27 +8,17 @@ import type { OrderOfRun, PolicyRunInside, PolledConditions } from '../../run/po
 import type { AfterBatchItemFailure } from './batch-failures.ts'
 import { BatchFailures } from './batch-failures.ts'
 import { GatheredJobs } from './gathered-jobs.ts'
+import type { KeyInHand } from './key-in-hand.ts'
+import { isBefore, isOfLane } from './key-in-hand.ts'
 import type { OrderingKey } from './lane-names.ts'
 import { laneOfEntry, orderingKeyOf } from './lane-names.ts'
+import { CALLED_EARLY, isDone, isStoredFirst, kindOf, WAIT_IN_LANE } from './order-outcomes.ts'
 
 /** What a user chose. */
 export interface OrderRules {
   readonly afterBatchItemFailure: AfterBatchItemFailure
   /** A key waits after a dead letter. */
   readonly waitsForLetters: boolean
-}
-
-/** What a run holds of one key. */
-interface KeyInHand {
-  readonly lane: string
-  /** In the order in which they were read; the first may run. */
-  readonly jobs: Job[]
-  /** Ids of those that stay undone, until it is known that this is stored: all that comes after waits behind them. */
-  readonly undone: Set<string>
-  /** Its first job, whose outcome is being stored. */
-  storing: Job | undefined
-  /** How many of the jobs, from the first, wait for one call of a batch route: the next may join them. */
-  gathered: number
 }
 
 /**
@@ -318,33 +307,3 @@ const MOST_OF_LANES = 100
 
 /** Keys that a question asks about beside those of its jobs. */
 const MORE_ASKED = 20
-
-/** What is settled so waits in its lane; if that is gone by then, it comes first. */
-const WAIT_IN_LANE: Decision = { action: 'park', until: '=' }
-
-/** It came with the whole of its lane. */
-function isOfLane({ delivery }: Job): boolean {
-  return delivery.isOfLane === true
-}
-
-function isBefore(one: Job, other: Job): boolean {
-  return one !== other && compareEntryIds(one.id, other.id) < 0
-}
-
-/** The same for what a call of several events was given too early. */
-const CALLED_EARLY: CheckedPolicyDecision = { ...WAIT_IN_LANE, policy: ORDER_POLICY }
-
-/** Outcomes of which the server has the last word: an effect that it refuses, a duplicate that is none. */
-function isStoredFirst(kind: Outcome['kind'] | undefined): boolean {
-  return kind === 'ack-with' || kind === 'duplicate'
-}
-
-/** What a decision comes to. */
-function kindOf(decision: CheckedPolicyDecision | undefined): Outcome['kind'] | undefined {
-  return decision?.action === 'deadLetter' ? 'dead-letter' : decision?.action
-}
-
-/** Outcomes after which an entry is pending no more. */
-function isDone(kind: Outcome['kind']): boolean {
-  return kind === 'ack' || kind === 'ignore' || kind === 'dead-letter'
-}

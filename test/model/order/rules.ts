@@ -11,7 +11,9 @@ export interface Rule {
 }
 
 /** What keeps order in memory. */
-export const MEMORY_FILES = ['group/memory/memory-ordered-base.js', 'group/memory/memory-ordered-group.js']
+export const MEMORY_FILES = ['memory-lanes', 'memory-ordered-base', 'memory-ordered-group'].map(
+  (file) => `group/memory/${file}.js`,
+)
 
 const READ = 'group/redis/order/read-in-order.js'
 const SETTLE = 'group/redis/order/settle-in-order.js'
@@ -35,13 +37,8 @@ export const RULES: Readonly<Record<string, Rule>> = {
   },
   firstReadPlaces: {
     what: 'before its first read a run makes lanes of the rest',
-    edits: [[READ, "if isFirst == '1' and (ofPollers", 'if false and (ofPollers']],
-    memory: [
-      [
-        'if (!this.#begun.has(slot.token)) {',
-        'if (!this.#begun.has(slot.token)) this.#begun.add(slot.token);\n        if (false) {',
-      ],
-    ],
+    edits: [[READ, 'if isFirst and (ofPollers', 'if false and (ofPollers']],
+    memory: [['if (isFirst) {', 'if (isFirst) this.#begun.add(slot.token);\n        if (false) {']],
     seeds: { memory: 300, redis: 100 },
     test: 'gives claimers the first of each key of what a dead poller held, as suspects',
   },
@@ -52,7 +49,7 @@ export const RULES: Readonly<Record<string, Rule>> = {
   },
   unheardFirst: {
     what: 'what a read brought that nobody heard of comes first',
-    edits: [[READ, 'if #unheard > 0 then', 'if false then']],
+    edits: [[READ, 'if #entries > 0 then', 'if false then']],
     test: 'what a read brought that its client sent again comes before what the second brought',
   },
   ackFenced: {
@@ -76,7 +73,7 @@ export const RULES: Readonly<Record<string, Rule>> = {
       ],
     ],
     memory: [
-      ['const was = super.drop(group, id);\n        this.#leave(group, id);', 'const was = super.drop(group, id);'],
+      ['const was = super.drop(group, id);\n        this.leave(group, id);', 'const was = super.drop(group, id);'],
     ],
     seeds: { memory: 50 },
     test: 'hands a lane to the next member in the step that settles the first',
@@ -95,7 +92,7 @@ export const RULES: Readonly<Record<string, Rule>> = {
   },
   onlyFirst: {
     what: 'only the first of a lane is taken',
-    edits: [[CLAIM, "if not kept and beside('HGET', lanes, lane) ~= id then kept = lane end", '']],
+    edits: [[CLAIM, 'elseif not kept and first ~= id then kept = lane end', 'end']],
     memory: [['const isFirst = this.lanes.firsts.get(lane) === id;\n        if', 'const isFirst = true;\n        if']],
     seeds: { redis: 300 },
   },
@@ -110,7 +107,7 @@ export const RULES: Readonly<Record<string, Rule>> = {
     ],
     memory: [
       [
-        'this.#wait(UNPLACED_CONDITION, id, group.pending.get(id)?.deliveryCount ?? 0);\n            return false;',
+        'this.wait(UNPLACED_CONDITION, id, group.pending.get(id)?.deliveryCount ?? 0);\n            return false;',
         'return true;',
       ],
     ],
@@ -135,7 +132,7 @@ export const RULES: Readonly<Record<string, Rule>> = {
   claimGivesWay: {
     what: 'a first whose claimer died gives way to a lower one',
     edits: [[CLAIM, '== p[1] and not givesWay(p[1], saturated(p[4]), lane) then', '== p[1] then']],
-    memory: [['return !this.#givesWay(id, lane);', 'return true;']],
+    memory: [['return !this.givesWay(id, lane);', 'return true;']],
     test: 'gives way to what was redriven once its claimer has died',
   },
   trimmedLeaves: {
@@ -180,17 +177,17 @@ export const RULES: Readonly<Record<string, Rule>> = {
   sweptMembers: {
     what: 'members that are pending no more are taken off',
     edits: [[GROUP, "await this.#sweep(slot, 'members');", '']],
-    memory: [['if (!this.#madePending(group, id))\n                this.drop(group, id);', '']],
+    memory: [['if (!this.madePending(group, id))\n                this.drop(group, id);', '']],
     test: 'handles all of a lane in order of which runs without it gave something back',
   },
   oneAtATime: {
     what: 'of a key one job runs at a time',
-    edits: [[RUN, 'return key !== undefined && key.jobs[0] !== job', 'return false']],
+    edits: [[RUN, 'if (!key || !first || first === job)', 'if (true)']],
     seeds: { memory: 50 },
   },
   heldGoesAlong: {
     what: 'what the run holds of a key goes into its lane with what stays undone',
-    edits: [[RUN, 'return new Map(key.jobs.map((one) => [one.id, WAIT_IN_LANE]))', 'return new Map()']],
+    edits: [[RUN, 'return new Map(behind.map((one) => [one.id, WAIT_IN_LANE]))', 'return new Map()']],
     seeds: { memory: 50 },
   },
   joins: {
@@ -210,7 +207,7 @@ export const RULES: Readonly<Record<string, Rule>> = {
   },
   storedFirst: {
     what: 'what is acknowledged with effects is done once that is stored',
-    edits: [[RUN, "if (outcome?.kind === 'ack-with')", 'if (false)']],
+    edits: [[RUN, 'if (isStoredFirst(kind))', 'if (false)']],
     seeds: { memory: 1500 },
   },
   unreadableIsMalformed: {
@@ -221,11 +218,10 @@ export const RULES: Readonly<Record<string, Rule>> = {
   lowerFirst: {
     what: 'what is lower goes before the first of its lane, unless that is under way',
     edits: [
-      [LANES, 'not (less(id, first) and yields(first, lane))', 'true'],
-      [LANES, 'if first == id then before, beforeId, beforeCount = firstBehind(lane) end', ''],
-      [CLAIM, 'if before and less(first, id) then\n      redis', 'if false then\n      redis'],
+      [LANES, 'first ~= id and less(id, first) and yields(first, lane)', 'false'],
+      [CLAIM, 'if not kept and comesBefore(lane, id) then', 'if false then'],
     ],
-    memory: [['(next === undefined || compareEntryIds(id, next) < 0)', 'true']],
+    memory: [['if (isFirst && !isSuspect && !this.comesBefore(group, lane, id))', 'if (isFirst && !isSuspect)']],
     seeds: { memory: 600 },
     test: 'begins with what is lower, though that is set aside later',
   },
