@@ -16,7 +16,14 @@ it('a key is found in its lane, though first members are taken meanwhile', () =>
     waitsForLetters: false,
   })
   const job = (id: string, aggregateId: string, isTaken: boolean) =>
-    ({ id, entryId: id, isTaken, run: { settler: {} }, prepared: { decoded: { aggregateId, payload: {} } } }) as never
+    ({
+      id,
+      entryId: id,
+      isTaken,
+      delivery: { isTaken },
+      run: { settler: {} },
+      prepared: { decoded: { aggregateId, payload: {} } },
+    }) as never
   const [read, taken] = [[job('2-0', 'b', false)], [job('1-0', 'b', true)]]
   order.register(read)
   order.register(taken)
