@@ -86,7 +86,7 @@ test('a hot key has no lane soon after a failure, while more of it comes', { tim
   expect(seen).toEqual(Array.from({ length: 1_000 }, (_, n) => n))
 })
 
-test('a lane that is longer than a take drains one by one, and its end is taken together', async () => {
+test('a lane longer than a take drains one by one, its end together', async () => {
   const { redis, raw, publish, inLanes } = await start()
   const seen: number[] = []
   const consumer = billing(
