@@ -42,7 +42,7 @@ const FEATURES = {
   'onBatch()': ["export { onBatch } from 'millrace'", '3 KB'],
   'lambdaFunction(), with onBatch()': [
     "export { onBatch } from 'millrace'; export { lambdaFunction } from 'millrace/lambda'",
-    '13.6 KB',
+    '13.8 KB',
   ],
   'notifyFunction()': ["export { notifyFunction } from 'millrace/lambda'", '2 KB'],
   'invokeSelf()': ["export { invokeSelf } from 'millrace/lambda'", '0.7 KB'],
@@ -66,7 +66,7 @@ const ENTRY_POINTS = {
   'millrace/ioredis': '74.2 KB',
   'millrace/upstash': '47 KB',
   'millrace/operate': '177.4 KB',
-  'millrace/lambda': '18.2 KB',
+  'millrace/lambda': '18.4 KB',
   'millrace/s3': '4.8 KB',
   'millrace/powertools': '47.8 KB',
   'millrace/janitor': '50.1 KB',

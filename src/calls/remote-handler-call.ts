@@ -1,6 +1,12 @@
 import type { InvokeCommandOutput } from '@aws-sdk/client-lambda'
 import type { BatchContext, BatchResponse } from '../define/batch-handler.ts'
-import { BatchItemFailedError, FunctionFailedError, NonRetryableError, quotedValue } from '../errors.ts'
+import {
+  BatchItemFailedError,
+  FunctionFailedError,
+  NonRetryableError,
+  quotedValue,
+  UnavailableError,
+} from '../errors.ts'
 import { entriesErrorOfCall, judgeCall, singleEventRefusedError } from './call-failure.ts'
 import { CallTimeLimit } from './call-time-limit.ts'
 import { failedEntries } from './function-answer.ts'
@@ -84,12 +90,20 @@ export class RemoteHandlerCall {
     return this.failuresOfAll(halves)
   }
 
-  /** The same of several requests. */
+  /** The same of several requests. In order, nothing is sent behind a failure: what comes after it may be of its key. What was not sent failed at no delivery. */
   async failuresOfAll(requests: readonly (readonly RequestRecord[])[]): Promise<readonly BatchItemFailure[]> {
     if (!this.#isInOrder) return (await Promise.all(requests.map((request) => this.failuresOf(request)))).flat()
     const failed: BatchItemFailure[] = []
-    for (const request of requests) failed.push(...(await this.failuresOf(request)))
+    for (const request of requests) {
+      if (failed.length > 0) failed.push(...this.#unsent(request))
+      else failed.push(...(await this.failuresOf(request)))
+    }
     return failed
+  }
+
+  #unsent(request: readonly RequestRecord[]): readonly BatchItemFailure[] {
+    const error = new UnavailableError(`${called(this.#target.name)} was not sent this event: one before it failed`)
+    return request.map(({ entryId: itemIdentifier }) => ({ itemIdentifier, error }))
   }
 
   /** To be called when all is answered. */

@@ -241,10 +241,12 @@ describe('the request of lambdaFunction()', () => {
     expect([await notify([], aBatchContext()), requests()]).toEqual([{ batchItemFailures: [] }, []])
   })
 
+  const NAMED = 'ERR_BATCH_ITEM_FAILED'
+  const UNSENT = 'ERR_UNAVAILABLE'
   test.each([
-    ['side by side', false, 3],
-    ['one after the other where order is kept', true, 1],
-  ])('is several requests above 6 MB of JSON, %s, each with its own answer', async (_how, isInOrder, atOnce) => {
+    ['side by side', false, 3, [NAMED, NAMED, NAMED]],
+    ['where order is kept up to the first failure', true, 1, [NAMED, UNSENT, UNSENT]],
+  ])('is several requests above 6 MB of JSON, %s', async (_how, isInOrder, atOnce, codes) => {
     let running = 0
     let most = 0
     lambda.on(InvokeCommand).callsFake(async (input: InvokeCommand['input']) => {
@@ -263,8 +265,11 @@ describe('the request of lambdaFunction()', () => {
     keepBatch(context, { keys: consumerKeys('orders', 'shipping'), events, isInOrder })
     const answer = await notify(events, context)
 
-    expect([requests().map(({ records }) => records.length), most]).toEqual([[1, 1, 1], atOnce])
-    expect(failuresOf(answer)).toMatchObject([1, 2, 3].map((n) => [n, { code: 'ERR_BATCH_ITEM_FAILED' }]))
+    expect([requests().map(({ records }) => records.length), most]).toEqual([
+      codes.filter((code) => code === NAMED).map(() => 1),
+      atOnce,
+    ])
+    expect(failuresOf(answer)).toMatchObject(codes.map((code, n) => [n + 1, { code }]))
   })
 
   test('never has more bytes than Lambda takes, however the events are cut', async () => {
