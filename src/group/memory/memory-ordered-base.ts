@@ -179,6 +179,8 @@ export class MemoryOrderedBase extends MemoryLanes {
   placeAll(group: MemoryConsumerGroup, slot: Slot, unread: ReadonlySet<string> | undefined): boolean {
     if (!unread) healInMemory(this, group)
     this.server.waits(this.address.keys.waiting).delete(UNPLACED_CONDITION)
+    // lanes of what a living run holds: nothing behind that may start
+    const held = new Set<string>()
     for (const [id, { owner, deliveryCount, deliveredAt }] of group.rows) {
       const isOfPoller = owner.startsWith(POLLER_NAMES)
       const lane = this.lanes.members.get(id)?.lane
@@ -186,9 +188,11 @@ export class MemoryOrderedBase extends MemoryLanes {
       const isStray = owner !== PARKED_CONSUMER && lane !== undefined && this.lanes.firsts.get(lane) !== id
       if (unread?.has(id) || (!isOfPoller && lane !== undefined && !isStray)) continue
       if (!this.stream.get(id)) this.drop(group, id)
+      else if (held.has(this.laneOf(id))) continue
       else if (owner === PARKED_CONSUMER || owner === AGING_CONSUMER) this.#place(group, id, deliveryCount, false)
       else if (owner === slot.consumerName || !this.#isAlive(owner, deliveredAt))
         this.#inherit(group, id, deliveryCount, unread !== undefined && owner === slot.consumerName)
+      else held.add(this.laneOf(id))
     }
     if (unread) return true
     this.#sweep(group)

@@ -1,7 +1,6 @@
 import type { Entry } from '../../../core/entry.ts'
-import { delayKeys, PARKED_CONSUMER } from '../../../core/keys.ts'
+import { delayKeys } from '../../../core/keys.ts'
 import { RedisConnectionError, RedisReplyError } from '../../../errors.ts'
-import type { Delivery } from '../../delivery.ts'
 import type {
   ClaimerOperations,
   EntryWaiter,
@@ -21,9 +20,7 @@ import { seenPauses } from '../../seen-pauses.ts'
 import type { AwaitableSlots } from '../../slot-wait.ts'
 import { getCommand } from '../commands/get.ts'
 import { replyAsFields, replyAsText, replyItems } from '../commands/reply.ts'
-import { parseXreadgroup } from '../commands/xreadgroup.ts'
 import { RedisGroup } from '../redis-group.ts'
-import { NOT_READ_ANSWERS } from '../scripts/read-unless-pending-limit.ts'
 import type { LuaScript } from '../scripts/script.ts'
 import type { RedisCall, ScriptCall } from '../sender.ts'
 import { isRequestTooLarge } from '../sender.ts'
@@ -35,6 +32,7 @@ import { OrderedClaims } from './ordered-claims.ts'
 import { OrderedEntryWaiter } from './ordered-entry-waiter.ts'
 import { OrderedSlots } from './ordered-slots.ts'
 import { MOST_UNPLACED, placeEntriesScript, sweepLanesScript, unplacedEntriesScript } from './place-entries.ts'
+import { cameBy, LOOKED, NOTHING } from './read-answers.ts'
 import { lanesThereScript, POLLER_NAMES, readInOrderScript, UNPLACED_ANSWER } from './read-in-order.ts'
 import { mayRide, withAcks } from './riding-acks.ts'
 
@@ -171,6 +169,7 @@ export class OrderedRedisGroup extends RedisGroup implements OrderedGroup, Await
   async #place(slot: Slot, known?: ReadonlySet<string>): Promise<void> {
     const isReleased = known !== undefined
     let most = MOST_UNPLACED
+    const held = new Set<string>()
     for (let after = ''; ; ) {
       let reply: RedisReply
       try {
@@ -190,21 +189,25 @@ export class OrderedRedisGroup extends RedisGroup implements OrderedGroup, Await
           return { id: replyAsText(id), fields: replyAsFields(fields) }
         })
         .filter(({ id }) => !known?.has(id))
-      if (entries.length > 0) await this.#makeMembers(slot, entries, isReleased)
+      if (entries.length > 0) await this.#makeMembers(slot, entries, isReleased, held)
       after = replyAsText(next)
       if (after === '') return
     }
   }
 
-  async #makeMembers(slot: Slot, entries: readonly Entry[], isReleased: boolean): Promise<void> {
+  /** @param held Lanes of which a living run has entries: what is behind these waits for its end. */
+  async #makeMembers(slot: Slot, entries: readonly Entry[], isReleased: boolean, held: Set<string>): Promise<void> {
     const { keys, settings } = this.#calls.address
     const names = this.#calls.slotNames
-    const placed = entries.flatMap((entry) => [entry.id, this.#calls.ordering.laneOf(entry)])
+    const placed = entries
+      .map((entry) => [entry.id, this.#calls.ordering.laneOf(entry)] as const)
+      .filter(([, lane]) => !held.has(lane))
     const leases = names.map((name) => keys.slot(name))
     // before its first read is answered some of what lies under the name may be of those who had it before
     const released = isReleased ? (this.#begun.has(slot.token) ? 1 : 2) : 0
-    const args = [released, names.length, ...names, settings.minIdleMs, ...placed]
-    await this.#run(slot, placeEntriesScript, args, leases)
+    const args = [released, names.length, ...names, settings.minIdleMs, ...placed.flat()]
+    const [, , lanes] = replyItems(await this.#run(slot, placeEntriesScript, args, leases))
+    for (const lane of replyItems(lanes)) held.add(replyAsText(lane))
   }
 
   async #sweep(slot: Slot, which: 'members' | 'lanes'): Promise<void> {
@@ -261,29 +264,4 @@ export class OrderedRedisGroup extends RedisGroup implements OrderedGroup, Await
       args: [group, consumerName, ...asked.flatMap(({ lane, undone }) => [lane, undone.length, ...undone])],
     }
   }
-}
-
-const NOTHING = {
-  entries: [],
-  pendingLimitReached: false,
-  parkedLimitReached: false,
-  hasEnded: false,
-  groupRecreated: false,
-}
-
-/** Answers of a read that has inspected what is pending, and reads nothing. */
-const LOOKED: ReadonlySet<number> = new Set([NOT_READ_ANSWERS.pendingLimit, NOT_READ_ANSWERS.parkedLimit])
-
-/** What a read brought, or why it brought nothing. */
-function cameBy(reply: RedisReply): Partial<ReadResult> {
-  if (typeof reply === 'number')
-    return {
-      ...(reply === NOT_READ_ANSWERS.slotLost && { leaseLost: true }),
-      pendingLimitReached: reply === NOT_READ_ANSWERS.pendingLimit,
-      parkedLimitReached: reply === NOT_READ_ANSWERS.parkedLimit,
-    }
-  const entries = parseXreadgroup(reply).map(
-    ({ id, fields }): Delivery => ({ id, fields, deliveryCount: 1, returnTo: PARKED_CONSUMER }),
-  )
-  return { entries }
 }

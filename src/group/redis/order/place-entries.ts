@@ -68,7 +68,7 @@ return {isMore and last or '', out, lost, beside('HEXISTS', orderState, 'healing
  * Makes entries members of their lanes, lowest id first. What lies under the name of a process that died is set aside, with its count, as a suspect; what a living run holds is left to it.
  *
  * KEYS stream, lease, due, waiting, then the leases of slots, then state, the keys of lanes. ARGV group, consumer, token, 1 if entries under the caller's own name never reached it: they get back
- * their delivery (2: but for what was there as it took the name, as no read was answered), else 0; the number of slots, their names, ms after which what else holds entries has died; then for each entry id, lane. Answers 0 if the lease is gone, else how many a living run holds, and how many were taken off.
+ * their delivery (2: but for what was there as it took the name, as no read was answered), else 0; the number of slots, their names, ms after which what else holds entries has died; then for each entry id, lane. Answers 0 if the lease is gone, else how many a living run holds, or are behind such in their lane, how many were taken off, and these lanes.
  */
 export const placeEntriesScript: LuaScript = {
   keyCount: undefined,
@@ -93,13 +93,18 @@ local function isAlive(p)
   if key then return redis.call('EXISTS', key) == 1 end
   return p[3] < idle
 end
+-- lanes of what a living run holds: nothing behind that may start
+local held, names = {}, {}
 for at = 7 + slots, #ARGV, 2 do
   local id, lane = ARGV[at], ARGV[at + 1]
   local p = pendingEntry(id)
   local known = laneOfEntry(id)
-  if p and (p[2] == '${PARKED_CONSUMER}' or p[2] == '${AGING_CONSUMER}') then
+  if p and held[known or lane] then busy = busy + 1
+  elseif p and (p[2] == '${PARKED_CONSUMER}' or p[2] == '${AGING_CONSUMER}') then
     if not known then place(id, saturated(p[4]), lane, false) end
-  elseif p and isAlive(p) then busy = busy + 1
+  elseif p and isAlive(p) then
+    busy = busy + 1
+    held[known or lane], names[#names + 1] = true, known or lane
   elseif p then
     local isOwn, count = isReleased and p[2] == consumer and not (before and not less(before, id)), saturated(p[4])
     if isOwn and not wasHanded(id, count) then count = count - 1 end
@@ -114,7 +119,7 @@ for at = 7 + slots, #ARGV, 2 do
     end
   end
 end
-return {busy, lost}
+return {busy, lost, names}
 `,
 }
 
