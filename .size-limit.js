@@ -32,7 +32,7 @@ const FEATURES = {
   'circuitBreaker()': ["export { circuitBreaker } from 'millrace'", '57.5 KB'],
   'rateLimit()': ["export { rateLimit } from 'millrace'", '58.4 KB'],
   'concurrencyLimit()': ["export { concurrencyLimit } from 'millrace'", '58.4 KB'],
-  'orderedBy()': ["export { orderedBy } from 'millrace'", '85.5 KB'],
+  'orderedBy()': ["export { orderedBy } from 'millrace'", '86 KB'],
   'effects()': ["export { effects } from 'millrace'", '38.7 KB'],
   'filterPatterns()': ["export { filterPatterns } from 'millrace'", '5.4 KB'],
   'flatCodec()': ["export { flatCodec } from 'millrace'", '5.2 KB'],
@@ -62,7 +62,7 @@ const FEATURES = {
 }
 
 const ENTRY_POINTS = {
-  millrace: '403 KB',
+  millrace: '404 KB',
   'millrace/ioredis': '74.2 KB',
   'millrace/upstash': '47 KB',
   'millrace/operate': '177.4 KB',
