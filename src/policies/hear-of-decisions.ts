@@ -7,6 +7,7 @@ export function hearOfDecisions(
   jobs: readonly Job[],
   ended: (job: Job) => ReadonlyMap<string, CheckedPolicyDecision>,
 ): void {
+  if (decisions.size === 0) return
   const byId = new Map(jobs.map((job) => [job.id, job]))
   for (const [job] of decisions)
     for (const [id, decision] of ended(job)) {

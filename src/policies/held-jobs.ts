@@ -10,6 +10,8 @@ export class HeldJobs implements JobsOfPolicies {
   readonly #decisions: PolicyDecisions
   #held: Job[] = []
   #undecided: readonly Job[] = []
+  /** Whose policies inspect the pool, last. */
+  #served: Run | undefined
 
   constructor(pool: PoolOfPolicies) {
     this.#pool = pool
@@ -34,7 +36,8 @@ export class HeldJobs implements JobsOfPolicies {
 
   serve(run: Run): void {
     const { policies } = run
-    if (!policies) return
+    if (!policies || run === this.#served) return
+    this.#served = run
     const pool = this.#pool
     // not at once: whoever calls it is one that is being asked
     policies.resume = () => queueMicrotask(() => pool.fill())

@@ -29,15 +29,21 @@ export class PolicyDecisions {
     const [{ run }] = jobs as [Job]
     const { policies } = run
     if (!policies?.follows) return
+    let over = jobs
     // those decided about end as well, one after the other: a thousand may hang on each other
-    const over = [...jobs]
-    for (const job of over) {
+    for (let n = 0; n < over.length; n++) {
+      const job = over[n] as Job
       const isDone = job.outcome !== undefined && OUTCOME_KINDS[job.outcome.kind].counter === 'acked'
-      for (const [id, decision] of policies.ended(job, isDone)) {
-        const decided = this.#decideWaiting(run, id, (job) => policies.outcomeOf(decision, job, run.time.clock.now()))
-        if (decided) over.push(decided)
-      }
+      const decisions = policies.ended(job, isDone)
+      if (decisions.size > 0) over = [...over, ...this.#decideAll(run, policies, decisions)]
     }
+  }
+
+  #decideAll(run: Run, policies: PoliciesOfRun, decisions: ReadonlyMap<string, CheckedPolicyDecision>): readonly Job[] {
+    const now = run.time.clock.now()
+    return [...decisions].flatMap(
+      ([id, decision]) => this.#decideWaiting(run, id, (job) => policies.outcomeOf(decision, job, now)) ?? [],
+    )
   }
 
   /** A policy says what becomes of a job that waits for its call, or whose call failed. @returns Whether there was one. */

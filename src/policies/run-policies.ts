@@ -3,7 +3,7 @@ import type { ConsumerKeys } from '../core/keys.ts'
 import { wrongUseError } from '../core/options.ts'
 import type { Outcome } from '../core/outcome.ts'
 import { ACK_OUTCOME } from '../core/outcome.ts'
-import type { PolicyCommand, PolicyMarker, RunPolicy } from '../define/policy.ts'
+import type { Decision, PolicyCommand, PolicyMarker, RunPolicy } from '../define/policy.ts'
 import { quotedValue } from '../errors.ts'
 import type { StartGuardKey, TakeScripts } from '../group/group.ts'
 import type { CallPool } from '../run/call-pool.ts'
@@ -35,6 +35,8 @@ import { assertNotPromise, callPolicyHook, checkHookLimit, checkHookTime, checkR
 import { checkJoinedCommands, checkPolicyCommands } from './policy-commands.ts'
 import { policyRun } from './policy-run.ts'
 
+const NOTHING_DECIDED: ReadonlyMap<string, CheckedPolicyDecision> = new Map()
+
 /** In place of what a hook that threw would have answered. */
 const FAILED = Symbol('failed')
 
@@ -52,6 +54,10 @@ export class RunPolicies implements PoliciesOfRun {
   readonly follows: boolean
   /** Something is asked or decided about what was read, before it waits for its call. */
   readonly #admits: boolean
+  /** Some of them are of a route. */
+  readonly #isOfRoutes: boolean
+  /** Something joins what acknowledges. */
+  readonly #joins: boolean
   readonly #time: RunTime
   readonly #keys: ConsumerKeys
   readonly #fail: (error: Error) => void
@@ -79,6 +85,8 @@ export class RunPolicies implements PoliciesOfRun {
     this.#order = inside.order
     this.holds = this.#gate !== undefined || this.#has('holds')
     this.inspects = this.#has('inspect')
+    this.#isOfRoutes = this.#all.some((one) => one.eventType !== undefined)
+    this.#joins = this.#has('joins') || this.#has('marks')
     this.follows = this.holds || this.#has('ended')
     // whoever is shown a job is shown its event
     this.#admits = this.follows || this.#has('admit') || this.#has('questions') || this.#has('started')
@@ -163,16 +171,16 @@ export class RunPolicies implements PoliciesOfRun {
   }
 
   isHeld(job: DecidableJob): boolean {
-    const isHeld = this.#of(job).some(({ name, hooks }) =>
-      this.#safely(name, true, () => assertNotPromise(hooks.holds?.(job)) === true),
-    )
+    for (const { name, hooks } of this.#of(job))
+      if (hooks.holds && this.#safely(name, true, () => hooks.holds?.(job)) === true) return true
     // what waits for something else takes no turn and no place
-    return isHeld || this.#gate?.holds(job) === true
+    return this.#gate?.holds(job) === true
   }
 
   started(job: DecidableJob): void {
     this.#gate?.started(job)
-    for (const { name, hooks } of this.#of(job)) this.#safely(name, undefined, () => hooks.started?.(job))
+    for (const { name, hooks } of this.#of(job))
+      if (hooks.started) this.#safely(name, undefined, () => hooks.started?.(job))
   }
 
   called(jobs: readonly DecidableJob[]): void {
@@ -180,17 +188,15 @@ export class RunPolicies implements PoliciesOfRun {
   }
 
   ended(job: DecidableJob, isDone: boolean): ReadonlyMap<string, CheckedPolicyDecision> {
-    const decisions = new Map<string, CheckedPolicyDecision>()
+    let decisions: Map<string, CheckedPolicyDecision> | undefined
     this.#gate?.ended(job, isDone)
     for (const { name, hooks } of this.#of(job)) {
-      this.#safely(name, undefined, () => {
-        for (const [id, told] of assertNotPromise(hooks.ended?.(job, isDone)) ?? []) {
-          const decision = checkPolicyDecision(told, name)
-          if (decision && !decisions.has(id)) decisions.set(id, decision)
-        }
-      })
+      const others = hooks.ended && this.#safely(name, undefined, () => hooks.ended?.(job, isDone))
+      if (!others) continue
+      decisions ??= new Map()
+      this.#safely(name, undefined, () => noteOthers(decisions as Map<string, CheckedPolicyDecision>, others, name))
     }
-    return decisions
+    return decisions ?? NOTHING_DECIDED
   }
 
   outcomeOf(decision: CheckedPolicyDecision, job: DecidableJob, now: number): Outcome {
@@ -200,6 +206,7 @@ export class RunPolicies implements PoliciesOfRun {
   success(job: DecidableJob): Outcome {
     const early = this.#order?.succeeded(job)
     if (early) return policyDecisionOutcome(early, job, this.#time.clock.now())
+    if (!this.#joins) return ACK_OUTCOME
     const told = this.#of(job).map(({ hooks }) => assertNotPromise(hooks.joins?.(job)) ?? [])
     const commands = checkJoinedCommands(
       this.#keys,
@@ -259,7 +266,7 @@ export class RunPolicies implements PoliciesOfRun {
   }
 
   #of(job: DecidableJob): readonly PolicyAtWork[] {
-    return this.#all.filter((one) => appliesTo(one, job))
+    return this.#isOfRoutes ? this.#all.filter((one) => appliesTo(one, job)) : this.#all
   }
 
   #safely<T, Fallback = T>(name: string, fallback: Fallback, hook: () => T): T | Fallback {
@@ -273,6 +280,18 @@ export class RunPolicies implements PoliciesOfRun {
 
   #has(hook: keyof RunPolicy): boolean {
     return this.#all.some(({ hooks }) => hooks[hook] !== undefined)
+  }
+}
+
+/** @throws {TypeError} What was told of one of them is no decision. */
+function noteOthers(
+  decisions: Map<string, CheckedPolicyDecision>,
+  others: ReadonlyMap<string, Decision>,
+  policy: string,
+): void {
+  for (const [id, told] of others) {
+    const decision = checkPolicyDecision(told, policy)
+    if (decision && !decisions.has(id)) decisions.set(id, decision)
   }
 }
 

@@ -40,6 +40,8 @@ export class Job implements EntryInHand, PolicyJob {
   overran = false
   /** The others of its call come in the order of their keys. Set by who keeps it. */
   declare isInOrder?: boolean
+  /** What who keeps order knows of it. */
+  declare inOrder?: object
   /** No time was left to start it. */
   hadNoTurn = false
 

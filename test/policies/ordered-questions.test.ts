@@ -32,5 +32,5 @@ it('a key is found in its lane, though first members are taken meanwhile', () =>
   expect([asked.length, order.questions(taken).length]).toEqual([1, 0])
 
   expect(order.admit(read, [[1, 1]])).toEqual([{ action: 'park', until: '=' }])
-  expect(order.admit(taken, [])).toEqual([undefined])
+  expect(order.admit(taken, [])[0]).toBe(undefined)
 })

@@ -29,7 +29,8 @@ function clientAtBell(clients: string): string {
 /** What requests hold that no other has. */
 const SETTLEMENT = '{orders}:billing:waiting\r\n$22\r\n{orders}:billing:state\r\n$22\r\n{orders}:billing:lanes'
 const LOST = [
-  ['a read', '{orders}:billing:waiting\r\n$21\r\n{orders}:billing:wake'],
+  ['a read', 'xreadgroup\r\n$5\r\nGROUP'],
+  ['a read that inspects what is pending first', '{orders}:billing:waiting\r\n$21\r\n{orders}:billing:wake'],
   ['a settlement', SETTLEMENT],
   ['the question for lanes', 'orders\r\n$22\r\n{orders}:billing:lanes'],
   ['the bell', 'xread\r\n'],

@@ -30,12 +30,15 @@ async function startDistant(latencyMs = 5): Promise<Scenario & { most(): number;
 }
 
 describe('reading ahead', () => {
-  it('has one further batch under way while handlers run, and no more', async () => {
+  it.each([
+    ['', []],
+    [', also in order', [orderedBy(({ eventId }) => eventId)]],
+  ])('has one further batch under way while handlers run, and no more%s', async (_how, use) => {
     const { redis, publish, most, look } = await startDistant()
     const { calls, handler } = noting(look)
     await publish(...names('o', 60))
 
-    const report = await poll(billing(handler, { batchSize: 10, concurrency: 10 }), { redis })
+    const report = await poll(billing(handler, { batchSize: 10, concurrency: 10, use }), { redis })
 
     expect([calls.length, most()]).toEqual([60, 20])
     expect(counts(report)).toEqual({ read: 60, acked: 60, batches: 6, drained: true })
@@ -44,11 +47,6 @@ describe('reading ahead', () => {
   it.each([
     ['a death would use up the only delivery of two batches', { maxDeliveries: 1 }, () => {}],
     ['handlers are slow', {}, () => delay(600)],
-    [
-      'order is kept, and what is read joins what is undone by then',
-      { use: [orderedBy(({ eventId }) => eventId)] },
-      () => {},
-    ],
   ])('does not where %s', async (_why, settings, then) => {
     const { redis, publish, most, look } = await startDistant()
     const { handler } = noting(async () => {

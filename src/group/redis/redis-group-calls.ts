@@ -134,6 +134,13 @@ export function withAnswers(settled: SettleResult, replies: readonly ReplyOrConn
   return { settled: error ? { ...settled, unanswered: { error, settlements: [] } } : settled, replies }
 }
 
+/** What a result says of settlements, without what was read. */
+export function settledOf(result: SettleResult): Omit<SettleResult, 'failures' | 'leaseLost'> {
+  const { counts, refusals, letters, refusedLetters, notAcked, failed, unanswered } = result
+  const kept = { counts, refusals, letters, refusedLetters }
+  return { ...kept, ...(notAcked && { notAcked }), ...(failed && { failed }), ...(unanswered && { unanswered }) }
+}
+
 /** Entries as a fenced script takes them. */
 export function heldEntryArguments(held: readonly HeldEntry[]): (string | number)[] {
   return held.flatMap(({ id, deliveryCount }) => [id, deliveryCount])

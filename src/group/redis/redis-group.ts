@@ -26,7 +26,7 @@ import { measureBacklogCall, parseBacklogMeasurement } from './measuring.ts'
 import type { IdRange } from './ranges.ts'
 import { splitIntoIdRanges } from './ranges.ts'
 import type { RedisGroupCalls } from './redis-group-calls.ts'
-import { heldEntryArguments } from './redis-group-calls.ts'
+import { heldEntryArguments, settledOf } from './redis-group-calls.ts'
 import { finishPollerRunScript } from './scripts/finish-reads.ts'
 import { releaseUnreceivedScript } from './scripts/hand-back.ts'
 import { planClaimScript } from './scripts/plan-claim.ts'
@@ -236,12 +236,6 @@ export class RedisGroup implements Group {
     if (measured instanceof RedisReplyError) throw measured
     return measured
   }
-}
-
-/** What a result says of settlements, without what was read. */
-function settledOf({ counts, refusals, letters, refusedLetters, notAcked, failed, unanswered }: SettleResult) {
-  const kept = { counts, refusals, letters, refusedLetters }
-  return { ...kept, ...(notAcked && { notAcked }), ...(failed && { failed }), ...(unanswered && { unanswered }) }
 }
 
 /** What a script or the commands of a read answer: the entries or a number of NOT_READ_ANSWERS, whose the slot is (as far as that has yet to be inspected), and what is paused. */

@@ -1,10 +1,11 @@
 import type { DecidableJob } from '../../run/checked-policy-decision.ts'
+import { inOrder } from './job-in-order.ts'
 
 /** What a failed event of a call sets aside: what comes after it of its key, or of the whole call. */
 export type AfterBatchItemFailure = 'key' | 'checkpoint'
 
 /** A call of a batch handler: its first events that stay undone, by key, as the places at which they stand. */
-interface BatchCall {
+export interface BatchCall {
   readonly jobs: readonly DecidableJob[]
   readonly undone: Map<string, number>
   /** How many of its jobs were inspected. */
@@ -19,33 +20,29 @@ const WHOLE_CALL = ''
  * neither acknowledged nor charged with a delivery.
  */
 export class BatchFailures {
-  readonly #calls = new WeakMap<DecidableJob, readonly [call: BatchCall, at: number]>()
   readonly #scope: AfterBatchItemFailure
-  readonly #laneOf: (job: DecidableJob) => string | undefined
 
-  /** @param laneOf Of its key; `undefined`: none. */
-  constructor(scope: AfterBatchItemFailure, laneOf: (job: DecidableJob) => string | undefined) {
+  constructor(scope: AfterBatchItemFailure) {
     this.#scope = scope
-    this.#laneOf = laneOf
   }
 
   /** They are called together. */
   called(jobs: readonly DecidableJob[]): void {
     const call: BatchCall = { jobs, undone: new Map(), inspected: 0 }
-    for (const [at, job] of jobs.entries()) this.#calls.set(job, [call, at])
+    for (const [at, job] of jobs.entries()) inOrder(job)?.handedOver(call, at)
   }
 
   /** A job has failed. @returns Whether it comes after another that stays undone. */
   failed(job: DecidableJob): boolean {
     if (this.follows(job)) return true
-    const [call, at] = this.#calls.get(job) ?? []
+    const { call, at } = inOrder(job) ?? {}
     if (call) this.#note(call, job, at)
     return false
   }
 
   /** Whether a job comes after one that stays undone. */
   follows(job: DecidableJob): boolean {
-    const [call, at = 0] = this.#calls.get(job) ?? []
+    const { call, at = 0 } = inOrder(job) ?? {}
     if (!call) return false
     // what takes no work is released, and nobody says so
     for (; call.inspected < at; call.inspected++) {
@@ -62,6 +59,6 @@ export class BatchFailures {
   }
 
   #scopeOf(job: DecidableJob): string | undefined {
-    return this.#scope === 'checkpoint' ? WHOLE_CALL : this.#laneOf(job)
+    return this.#scope === 'checkpoint' ? WHOLE_CALL : inOrder(job)?.keyText
   }
 }

@@ -1,17 +1,72 @@
 import { compareEntryIds } from '../../core/entry.ts'
+import { laneOfKey } from '../../group/ordering.ts'
 import type { Job } from '../../run/job.ts'
 
 /** What a run holds of one key. */
-export interface KeyInHand {
-  readonly lane: string
+export class KeyInHand {
+  readonly text: string
   /** In the order in which they were read; the first may run. */
-  readonly jobs: Job[]
-  /** Ids of those that stay undone, until it is known that this is stored: all that comes after waits behind them. */
-  readonly undone: Set<string>
+  readonly jobs: Job[] = []
+  /** Ids of those that stay undone, until it is known that this is stored: all that comes after waits behind them. Made once there is one. */
+  #undone: Set<string> | undefined
   /** Its first job, whose outcome is being stored. */
-  storing: Job | undefined
+  storing: Job | undefined = undefined
   /** How many of the jobs, from the first, wait for one call of a batch route: the next may join them. */
-  gathered: number
+  gathered = 0
+
+  constructor(text: string) {
+    this.text = text
+  }
+
+  get lane(): string {
+    return laneOfKey(this.text)
+  }
+
+  get isOver(): boolean {
+    return this.jobs.length === 0 && !this.hasUndone
+  }
+
+  get hasUndone(): boolean {
+    return this.#undone !== undefined && this.#undone.size > 0
+  }
+
+  get undone(): readonly string[] {
+    return this.#undone ? [...this.#undone] : []
+  }
+
+  isUndone(id: string): boolean {
+    return this.#undone?.has(id) === true
+  }
+
+  leaveUndone(id: string): void {
+    this.#undone ??= new Set()
+    this.#undone.add(id)
+  }
+
+  /** It is stored, or here again. */
+  forgetUndone(id: string): void {
+    this.#undone?.delete(id)
+  }
+
+  add(job: Job): void {
+    const last = this.jobs.at(-1)
+    if (!last || isBefore(last, job)) this.jobs.push(job)
+    // those of a lane go before what was read
+    else
+      this.jobs.splice(
+        this.jobs.findIndex((one) => isBefore(job, one)),
+        0,
+        job,
+      )
+  }
+
+  remove(job: Job): void {
+    if (this.jobs.length === 1 && this.jobs[0] === job) this.jobs.pop()
+    else {
+      const at = this.jobs.indexOf(job)
+      if (at >= 0) this.jobs.splice(at, 1)
+    }
+  }
 }
 
 /** It came with the whole of its lane. */

@@ -1,4 +1,5 @@
 import type { DecodedEvent } from '../../core/codec.ts'
+import { withOptionalTexts } from '../../core/codec.ts'
 import { checkDecodedEvent } from '../../core/decoded-event.ts'
 import type { Entry } from '../../core/entry.ts'
 import { ignoreRejection } from '../../core/thenable.ts'
@@ -20,8 +21,10 @@ const LONGEST_KEY = 1_024
  * @throws {TypeError} It is no text of 1 byte to 1 KB.
  * @throws {unknown} What the function threw.
  */
-export function orderingKeyOf(keyOf: OrderingKey, { payload: _payload, ...event }: DecodedEvent): string | undefined {
-  const key: unknown = keyOf(Object.freeze(event))
+export function orderingKeyOf(keyOf: OrderingKey, decoded: DecodedEvent): string | undefined {
+  const { type, version, eventId } = decoded
+  // members that are named: a rest pattern takes twice the time of all else that order does
+  const key: unknown = keyOf(Object.freeze(withOptionalTexts({ type, version, eventId }, decoded)))
   if (key === undefined) return undefined
   if (typeof key === 'string' && key !== '' && Buffer.byteLength(key) <= LONGEST_KEY) return key
   ignoreRejection(key)
@@ -36,12 +39,21 @@ function ownLane(entryId: string): string {
 }
 
 /** The lane of an entry; one of its own also where its key cannot be read, as it is dead-lettered once it starts. */
-export function laneOfEntry({ codec, settings }: Consumer, keyOf: OrderingKey, { id, fields }: Entry): string {
+export function laneOfEntry(consumer: Consumer, keyOf: OrderingKey, entry: Entry): string {
+  const key = orderingKeyOfEntry(consumer, keyOf, entry)
+  return key === undefined ? ownLane(entry.id) : laneOfKey(key)
+}
+
+/** The key of an entry; `undefined`: none, or none that can be read. */
+export function orderingKeyOfEntry(
+  { codec, settings }: Consumer,
+  keyOf: OrderingKey,
+  { id, fields }: Entry,
+): string | undefined {
   try {
-    const key = orderingKeyOf(keyOf, checkDecodedEvent(codec.decode(fields, id), settings.maxEntryBytes))
-    return key === undefined ? ownLane(id) : laneOfKey(key)
+    return orderingKeyOf(keyOf, checkDecodedEvent(codec.decode(fields, id), settings.maxEntryBytes))
   } catch (error) {
     ignoreRejection(error)
-    return ownLane(id)
+    return undefined
   }
 }

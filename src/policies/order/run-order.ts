@@ -1,18 +1,26 @@
 import type { Outcome } from '../../core/outcome.ts'
 import type { Decision, PolicyJob, PolicyQuestion, PolicyReply, RunPolicy } from '../../define/policy.ts'
 import type { LaneAsked, OrderedGroup, OrderListener } from '../../group/ordering.ts'
-import { laneOfKey, ORDER_POLICY } from '../../group/ordering.ts'
+import { ORDER_POLICY } from '../../group/ordering.ts'
 import type { CheckedPolicyDecision, DecidableJob } from '../../run/checked-policy-decision.ts'
+import type { EntryInHand } from '../../run/entry-in-hand.ts'
 import type { Job } from '../../run/job.ts'
 import type { OrderOfRun, PolicyRunInside, PolledConditions } from '../../run/policy-engine.ts'
 import type { AfterBatchItemFailure } from './batch-failures.ts'
 import { BatchFailures } from './batch-failures.ts'
 import { GatheredJobs } from './gathered-jobs.ts'
+import { inOrder, JobInOrder } from './job-in-order.ts'
 import type { KeyInHand } from './key-in-hand.ts'
 import { isBefore, isOfLane } from './key-in-hand.ts'
+import { KeysInHand } from './keys-in-hand.ts'
 import type { OrderingKey } from './lane-names.ts'
-import { laneOfEntry, orderingKeyOf } from './lane-names.ts'
+import { orderingKeyOf, orderingKeyOfEntry } from './lane-names.ts'
 import { CALLED_EARLY, isDone, isStoredFirst, kindOf, WAIT_IN_LANE } from './order-outcomes.ts'
+
+/** A key whose lane was asked for. */
+interface KeyAsked extends LaneAsked {
+  readonly key: KeyInHand
+}
 
 /** What a user chose. */
 export interface OrderRules {
@@ -32,23 +40,20 @@ export class RunOrder implements RunPolicy, OrderListener, OrderOfRun {
   readonly #group: OrderedGroup
   readonly #keyOf: OrderingKey
   readonly #waitsForLetters: boolean
-  readonly #keys = new Map<string, KeyInHand>()
-  readonly #keyOfJob = new Map<PolicyJob, KeyInHand>()
-  readonly #errors = new Map<PolicyJob, Error>()
-  readonly #seen = new WeakSet<Job>()
-  /** Of jobs that stay undone. */
-  readonly #keyOfUndone = new WeakMap<object, KeyInHand>()
+  readonly #keys = new KeysInHand()
+  /** Jobs whose outcomes are being stored, or will be, by their ids: those of which the server has the last word. */
+  readonly #toBeStored = new Map<string, Job>()
   readonly #isPoll: boolean
   readonly #gathered = new GatheredJobs()
   /** What was decided about jobs that have no outcome yet. */
   #decided: ReadonlyMap<PolicyJob, CheckedPolicyDecision> = new Map()
   readonly #failures: BatchFailures
-  /** By the key of today: first members of lanes that an older deployment made may share it. */
-  readonly #laneOfJob = new WeakMap<DecidableJob, string>()
   /** What follows in a lane may be due by now. */
   isDue = false
   /** What was asked about, by the first of the jobs that wait for the answer: what is taken is admitted beside what is read. */
-  readonly #asked = new Map<PolicyJob, readonly LaneAsked[]>()
+  readonly #asked = new Map<PolicyJob, readonly KeyAsked[]>()
+  /** Some key could not be read. */
+  #hasUnreadable = false
   /** Something of a whole lane had to go back before it ran. */
   #takesFirstsOnly = false
 
@@ -58,7 +63,7 @@ export class RunOrder implements RunPolicy, OrderListener, OrderOfRun {
     keyOf: OrderingKey,
     { afterBatchItemFailure, waitsForLetters }: OrderRules,
   ) {
-    this.#failures = new BatchFailures(afterBatchItemFailure, (job) => this.#laneOfJob.get(job))
+    this.#failures = new BatchFailures(afterBatchItemFailure)
     this.#waitsForLetters = waitsForLetters
     this.#inside = inside
     this.#group = group
@@ -69,17 +74,17 @@ export class RunOrder implements RunPolicy, OrderListener, OrderOfRun {
   }
 
   questions(jobs: readonly PolicyJob[]): readonly PolicyQuestion[] {
-    const keys = new Set(jobs.flatMap((job) => this.#keyOfJob.get(job) ?? []))
-    if (!this.#group.mayHaveLanes && ![...keys].some(({ undone }) => undone.size > 0)) return []
+    if (!this.#group.mayHaveLanes && !this.#keys.hasUndone) return []
+    const keys = new Set(jobs.flatMap((job) => keyOf(job) ?? []))
     const most = keys.size + MORE_ASKED
     // what others did meanwhile is heard of beside it
-    for (const key of keys.size > 0 ? this.#keys.values() : []) {
+    for (const key of keys.size > 0 ? this.#keys.undone : []) {
       if (keys.size === most) break
-      if (key.undone.size > 0) keys.add(key)
+      keys.add(key)
     }
     const [first] = jobs
     if (!first || keys.size === 0) return []
-    const asked = [...keys].map(({ lane, undone }) => ({ lane, undone: [...undone] }))
+    const asked = [...keys].map((key) => ({ key, lane: key.lane, undone: key.undone }))
     this.#asked.set(first, asked)
     return [this.#group.laneQuestion(this.#inside.parts.slot.consumerName, asked)]
   }
@@ -89,15 +94,12 @@ export class RunOrder implements RunPolicy, OrderListener, OrderOfRun {
     const asked = (first && this.#asked.get(first)) ?? []
     if (first) this.#asked.delete(first)
     if (reply instanceof Error) throw reply
+    if (asked.length === 0 && !this.#keys.hasUndone && !this.#hasUnreadable) return []
     const there = this.#lanesThere(asked, reply)
     return jobs.map((job) => {
-      const error = this.#errors.get(job)
-      if (error) {
-        this.#errors.delete(job)
-        return { action: 'deadLetter', reason: 'malformed', error }
-      }
-      const key = this.#keyOfJob.get(job)
-      if (!key || !(there.has(key.lane) || key.undone.size > 0)) return undefined
+      const { error, key } = inOrder(job as Job) ?? {}
+      if (error) return { action: 'deadLetter', reason: 'malformed', error }
+      if (!key || !(there.has(key.text) || key.hasUndone)) return undefined
       // it would come again, and go back again
       if (isOfLane(job as Job)) this.#takesFirstsOnly = true
       return WAIT_IN_LANE
@@ -105,30 +107,35 @@ export class RunOrder implements RunPolicy, OrderListener, OrderOfRun {
   }
 
   /** Which of the keys that were asked about have a lane. */
-  #lanesThere(asked: readonly LaneAsked[], reply: PolicyReply | undefined): ReadonlySet<string> {
+  #lanesThere(asked: readonly KeyAsked[], reply: PolicyReply | undefined): ReadonlySet<string> {
     const there = new Set<string>()
     if (!Array.isArray(reply)) return there
-    for (const [n, { lane, undone }] of asked.entries()) {
-      const key = this.#keys.get(lane)
-      if (reply[n] === 1) there.add(lane)
-      else if (key) {
-        // the outcomes of these are stored, and what follows them has no lane
-        for (const id of undone) key.undone.delete(id)
-        this.#forget(key)
-      }
+    for (const [n, { key, undone }] of asked.entries()) {
+      if (reply[n] === 1) there.add(key.text)
+      // the outcomes of these are stored, and what follows them has no lane
+      else for (const id of undone) this.#keys.forgetUndone(key, id)
     }
-    const isWaiting = [...this.#keys.values()].some(({ undone }) => undone.size > 0)
-    if (reply.at(-1) === 0 && !isWaiting) this.#group.mayHaveLanes = false
+    if (reply.at(-1) === 0 && !this.#keys.hasUndone) this.#group.mayHaveLanes = false
     return there
   }
 
   holds(job: PolicyJob): boolean {
-    const key = this.#keyOfJob.get(job)
-    const [first] = key?.jobs ?? []
-    if (!key || !first || first === job) return false
+    const key = keyOf(job)
+    const first = key?.jobs[0]
+    if (!key || !first) return false
+    if (key.isUndone(job.entryId)) {
+      this.#decideOnce(job)
+      return true
+    }
+    if (first === job) return false
     if (isStoredFirst(first.outcome?.kind)) this.#store(key, first)
     const before = key.jobs[key.gathered - 1]
     return !before || key.jobs[key.gathered] !== job || !this.#gathered.mayJoin(job as Job, before)
+  }
+
+  /** Decided before it was in the pool, which did not know it then: it waits in its lane. */
+  #decideOnce({ entryId }: PolicyJob): void {
+    queueMicrotask(() => this.#inside.policies.decide(entryId, { ...WAIT_IN_LANE, policy: ORDER_POLICY }))
   }
 
   /** What waits for that starts once it is stored. */
@@ -140,7 +147,7 @@ export class RunOrder implements RunPolicy, OrderListener, OrderOfRun {
   }
 
   started(job: PolicyJob): void {
-    const key = this.#keyOfJob.get(job)
+    const key = keyOf(job)
     if (this.#gathered.add(job as Job) && key) key.gathered++
   }
 
@@ -161,12 +168,12 @@ export class RunOrder implements RunPolicy, OrderListener, OrderOfRun {
   }
 
   #ungather(job: PolicyJob): void {
-    const key = this.#keyOfJob.get(job)
+    const key = keyOf(job)
     if (this.#gathered.remove(job as Job) && key) key.gathered--
   }
 
   ended(job: PolicyJob): ReadonlyMap<string, Decision> | undefined {
-    const key = this.#keyOfJob.get(job)
+    const key = keyOf(job)
     const { outcome, isTaken } = job as Job
     const kind = outcome?.kind ?? kindOf(this.#decided.get(job))
     this.#ungather(job)
@@ -174,12 +181,12 @@ export class RunOrder implements RunPolicy, OrderListener, OrderOfRun {
     if (!key && isTaken && kind !== undefined && kind !== 'retry' && !this.#waitsAfter(kind)) this.isDue = true
     if (!key) return undefined
     // whether it is done is known once it is stored
-    if (isStoredFirst(kind)) return undefined
-    this.#leave(job, key)
-    if (kind !== undefined && this.#isDone(kind)) {
-      this.#forget(key)
+    if (isStoredFirst(kind)) {
+      this.#toBeStored.set(job.entryId, job as Job)
       return undefined
     }
+    this.#leave(job, key)
+    if (kind !== undefined && this.#isDone(kind)) return undefined
     return this.#undone(job, key)
   }
 
@@ -204,8 +211,8 @@ export class RunOrder implements RunPolicy, OrderListener, OrderOfRun {
   }
 
   /** What stays undone is settled once all that was read before it of its key has its outcome: claimers would start it as the first. */
-  #isEarly(entry: object): boolean {
-    return this.#keyOfUndone.get(entry)?.jobs.some((job) => !job.outcome && isBefore(job, entry as Job)) === true
+  #isEarly(entry: EntryInHand): boolean {
+    return inOrder(entry)?.undoneOf?.jobs.some((job) => !job.outcome && isBefore(job, entry as Job)) === true
   }
 
   conditionsWith(others: PolledConditions | undefined): PolledConditions {
@@ -217,64 +224,58 @@ export class RunOrder implements RunPolicy, OrderListener, OrderOfRun {
   }
 
   stored(entryId: string, isStored: boolean): void {
-    for (const [job, key] of this.#keyOfJob) {
-      if (job.entryId !== entryId || !isStoredFirst((job as Job).outcome?.kind)) continue
-      this.#leave(job, key)
-      if (isStored) this.#forget(key)
-      else
-        for (const [id, decision] of this.#undone(job, key))
-          this.#inside.policies.decide(id, { ...decision, policy: ORDER_POLICY })
-      this.#inside.policies.resume()
-      return
-    }
+    const job = this.#toBeStored.get(entryId)
+    const key = job && keyOf(job)
+    if (!key || !isStoredFirst(job.outcome?.kind)) return
+    this.#toBeStored.delete(entryId)
+    this.#leave(job, key)
+    if (!isStored)
+      for (const [id, decision] of this.#undone(job, key))
+        this.#inside.policies.decide(id, { ...decision, policy: ORDER_POLICY })
+    this.#inside.policies.resume()
   }
 
   #undone(job: PolicyJob, key: KeyInHand): Map<string, Decision> {
     // what goes before it runs on: its outcome is settled with theirs
     const behind = key.jobs.filter((one) => isBefore(job as Job, one))
     for (const one of [job as Job, ...behind]) {
-      key.undone.add(one.entryId)
-      this.#keyOfUndone.set(one, key)
+      this.#keys.leaveUndone(key, one.entryId)
+      const place = inOrder(one)
+      if (place) place.undoneOf = key
     }
     return new Map(behind.map((one) => [one.id, WAIT_IN_LANE]))
   }
 
   #leave(job: PolicyJob, key: KeyInHand): void {
-    this.#keyOfJob.delete(job)
-    const at = key.jobs.indexOf(job as Job)
-    if (at >= 0) key.jobs.splice(at, 1)
-  }
-
-  #forget(key: KeyInHand): void {
-    if (key.jobs.length === 0 && key.undone.size === 0) this.#keys.delete(key.lane)
+    const place = inOrder(job as Job)
+    if (place) place.key = undefined
+    key.remove(job as Job)
   }
 
   /** Takes note of what was read, also of what has its outcome without a call. */
   register(given: readonly DecidableJob[]): void {
     const jobs = given as readonly Job[]
     const [{ run } = {}] = jobs
-    if (run) run.settler.waits = (entry) => this.#isEarly(entry)
+    if (run && !run.settler.waits) run.settler.waits = (entry) => this.#isEarly(entry)
     for (const job of jobs) {
-      if (this.#seen.has(job)) continue
-      this.#seen.add(job)
+      if (job.inOrder) continue
       // also of what was taken: a key that cannot be read makes it a dead letter
-      const lane = this.#laneOf(job)
-      if (lane !== undefined) this.#laneOfJob.set(job, lane)
+      const place = this.#placeOf(job)
+      job.inOrder = place
       // first members are alone
-      if ((job.isTaken && !isOfLane(job)) || lane === undefined) continue
-      const key = this.#keys.get(lane) ?? { lane, jobs: [], undone: new Set<string>(), storing: undefined, gathered: 0 }
-      this.#keys.set(lane, key)
-      key.undone.delete(job.id)
-      if (job.outcome && this.#isDone(job.outcome.kind)) this.#forget(key)
-      else if (job.outcome) {
-        key.undone.add(job.id)
-        this.#keyOfUndone.set(job, key)
-      } else {
-        // those of a lane go before what was read
-        const at = key.jobs.findIndex((one) => isBefore(job, one))
-        key.jobs.splice(at < 0 ? key.jobs.length : at, 0, job)
-        this.#keyOfJob.set(job, key)
-      }
+      if ((job.isTaken && !isOfLane(job)) || place.keyText === undefined) continue
+      this.#register(job, place, this.#keys.of(place.keyText))
+    }
+  }
+
+  #register(job: Job, place: JobInOrder, key: KeyInHand): void {
+    if (key.hasUndone) this.#keys.forgetUndone(key, job.id)
+    if (!job.outcome) {
+      key.add(job)
+      place.key = key
+    } else if (!this.#isDone(job.outcome.kind)) {
+      this.#keys.leaveUndone(key, job.id)
+      place.undoneOf = key
     }
   }
 
@@ -288,18 +289,20 @@ export class RunOrder implements RunPolicy, OrderListener, OrderOfRun {
     return kind === 'dead-letter' && this.#waitsForLetters
   }
 
-  #laneOf(job: Job): string | undefined {
+  #placeOf({ prepared, delivery }: Job): JobInOrder {
     const { consumer } = this.#inside.parts
-    const decoded = job.prepared?.decoded
-    if (!decoded) return laneOfEntry(consumer, this.#keyOf, job.delivery)
+    if (!prepared?.decoded) return new JobInOrder(orderingKeyOfEntry(consumer, this.#keyOf, delivery), undefined)
     try {
-      const key = orderingKeyOf(this.#keyOf, decoded)
-      return key === undefined ? undefined : laneOfKey(key)
+      return new JobInOrder(orderingKeyOf(this.#keyOf, prepared.decoded), undefined)
     } catch (error) {
-      this.#errors.set(job, error instanceof Error ? error : new TypeError(String(error)))
-      return undefined
+      this.#hasUnreadable = true
+      return new JobInOrder(undefined, error instanceof Error ? error : new TypeError(String(error)))
     }
   }
+}
+
+function keyOf(job: PolicyJob): KeyInHand | undefined {
+  return inOrder(job as Job)?.key
 }
 
 /** Members of whole lanes that one take brings beside their first ones, at most. */

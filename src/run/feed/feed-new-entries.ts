@@ -23,7 +23,7 @@ export async function feedNewEntries(run: Run): Promise<WorkEnd> {
   const due = dueBesideReads(run, pool)
   const end = async () => {
     // it runs where there is time after all, else it is released
-    pool.add(await reader.takeAhead())
+    pool.add(await reader.admit(await reader.takeAhead()))
     await pool.until(() => pool.isIdle)
     due?.end()
   }
@@ -81,7 +81,7 @@ async function readOn(run: Run, pool: CallPool, reader: StreamReader, due: DueBe
     const { isFull } = reader
     // sent before handlers start, so that the server is at work meanwhile
     if (isFull && pool.isIdle && reader.mayReadAhead(handlersMs)) reader.readAhead()
-    pool.add(jobs)
+    pool.add(await reader.admit(jobs))
     if (isFull && reader.mayReadAhead(handlersMs)) {
       // no more than two batches are under our name, whatever still runs of the one before
       await pool.until(() => pool.open <= batchSize)

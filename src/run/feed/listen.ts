@@ -178,7 +178,7 @@ class Listening {
     // where the next read does not wait, it settles what is done
     const isSettling = reader.mustLook || reader.isFull || this.#retries.last.isWaiting
     let jobs: readonly Job[]
-    if (isSettling) jobs = await reader.next()
+    if (isSettling) jobs = await reader.admit(await reader.next())
     else {
       const request = this.#waitRequest()
       // few steps between the answer and the handlers: no function of its own

@@ -29,10 +29,10 @@ export class StreamReader {
   atMost = Infinity
   readonly #run: Run
   readonly #scaler: BacklogScaler
-  /**
-   * An event of a batch route is handed over with those of its own read, and a death would use up the only delivery of two batches. Where order is kept, what is read joins what is undone by then.
-   */
+  /** An event of a batch route is handed over with those of its own read, and a death would use up the only delivery of two batches. */
   readonly #neverAhead: boolean
+  /** Where order is kept, what is read joins what is undone by the time that it is taken, and not what was when it came. */
+  readonly #isOrdered: boolean
   #isFirst = true
   /** What is pending grows only by failures, so it is inspected by the first read and by those that follow them. */
   #mayBeAtLimit = true
@@ -50,8 +50,8 @@ export class StreamReader {
     this.#run = run
     this.#scaler = scaler
     const hasBatches = [...routes.values()].some(({ batching }) => batching)
-    const isOrdered = policies.some(({ policy }) => policy.kind === 'order')
-    this.#neverAhead = settings.mode !== 'drain' || routeBounds.fewestDeliveries === 1 || hasBatches || isOrdered
+    this.#isOrdered = policies.some(({ policy }) => policy.kind === 'order')
+    this.#neverAhead = settings.mode !== 'drain' || routeBounds.fewestDeliveries === 1 || hasBatches
   }
 
   /** A read ahead was sent and what it brings has yet to be taken. */
@@ -115,7 +115,7 @@ export class StreamReader {
     this.#ahead.catch(() => this.#run.time.stop()) // thrown where it is taken
   }
 
-  /** What was read ahead, or else what a read brings now. @throws {RedisConnectionError} No reply came. */
+  /** What was read ahead, or else what a read brings now; where order is kept, `admit` comes before all else. @throws {RedisConnectionError} No reply came. */
   async next(): Promise<readonly Job[]> {
     if (this.#ahead) return this.takeAhead()
     const { clock } = this.#run.time
@@ -125,13 +125,18 @@ export class StreamReader {
     return jobs
   }
 
-  /** What was read ahead, if anything was. @throws {RedisConnectionError} No reply came. */
+  /** What was read ahead, if anything was; where order is kept, `admit` comes before all else. @throws {RedisConnectionError} No reply came. */
   async takeAhead(): Promise<readonly Job[]> {
     try {
       return (await this.#ahead) ?? []
     } finally {
       this.#ahead = undefined
     }
+  }
+
+  /** Has order take note of what was read, and decide: as it is taken, not as it came. @returns What has no outcome. @throws {RedisConnectionError} No reply came. */
+  admit(jobs: readonly Job[]): readonly Job[] | Promise<readonly Job[]> {
+    return this.#isOrdered ? this.#admitted(jobs) : jobs
   }
 
   /**
@@ -155,7 +160,8 @@ export class StreamReader {
     }
     ride?.answered(read.answers ?? [])
     if (read.isGroupMissing) this.#mayBeAtLimit = true
-    const jobs = this.#took(read, count)
+    const jobs = this.#admitted(this.#took(read, count))
+    // few steps between the answer and the handlers
     return { jobs: jobs instanceof Promise ? await jobs : jobs, dueInMs: read.dueInMs }
   }
 
@@ -191,12 +197,13 @@ export class StreamReader {
     this.#mayBeAtLimit = read.pendingLimitReached || read.parkedLimitReached
     this.#run.hasGivenSlot = read.hasEnded
     ride?.answered(read.answers ?? [])
-    return this.#took(read, count, isAhead)
+    const jobs = this.#took(read, count, isAhead)
+    return this.#isOrdered ? jobs : this.#admitted(jobs)
   }
 
-  /** What a read brought, in hand; a promise where policies are asked about it. */
-  #took(read: ReadResult, count: number, isAhead = false): readonly Job[] | Promise<readonly Job[]> {
-    const { report, policies, pauses, delays } = this.#run
+  /** What a read brought, in hand. */
+  #took(read: ReadResult, count: number, isAhead = false): readonly Job[] {
+    const { report, pauses, delays } = this.#run
     const { entries, failures, pendingLimitReached, parkedLimitReached, groupRecreated } = read
     const isAtLimit = pendingLimitReached || parkedLimitReached
     this.isAtLimit = isAtLimit
@@ -214,8 +221,7 @@ export class StreamReader {
     })
     if (entries.length === 0) return []
     const jobs = this.#received(entries)
-    // a policy is asked about none of what came in the moment before
-    return !policies || pauses.isAll ? jobs : admitted(policies, jobs)
+    return jobs
   }
 
   /** What becomes of the slot if a read brings nothing: policies may have something to send at the end. */
@@ -223,6 +229,14 @@ export class StreamReader {
     const { policies, parts } = this.#run
     if (!this.#isFirst || policies || parts.lingerMs > 0 || parts.shared) return 'keep'
     return parts.consumer.settings.mode === 'drain' ? 'giveWithFlag' : 'give'
+  }
+
+  /** Those that policies have given no outcome; a promise where they are asked. */
+  #admitted(jobs: readonly Job[]): readonly Job[] | Promise<readonly Job[]> {
+    const { policies, pauses } = this.#run
+    if (!policies || jobs.length === 0) return jobs
+    // a policy is asked about none of what came in the moment before; order has to know of it
+    return pauses.isAll && !this.#isOrdered ? jobs : admitted(policies, jobs)
   }
 
   #received(entries: readonly Delivery[]): readonly Job[] {

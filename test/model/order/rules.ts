@@ -20,6 +20,7 @@ const SETTLE = 'group/redis/order/settle-in-order.js'
 const CLAIM = 'group/redis/order/claim-in-order.js'
 const LANES = 'group/redis/order/lanes.js'
 const PLACE = 'group/redis/order/place-entries.js'
+const READS = 'group/redis/order/ordered-reads.js'
 const GROUP = 'group/redis/order/ordered-redis-group.js'
 const MEMORY_GROUP = 'group/memory/memory-ordered-group.js'
 const RUN = 'policies/order/run-order.js'
@@ -51,6 +52,11 @@ export const RULES: Readonly<Record<string, Rule>> = {
     what: 'what a read brought that nobody heard of comes first',
     edits: [[READ, 'if #entries > 0 then', 'if false then']],
     test: 'what a read brought that its client sent again comes before what the second brought',
+  },
+  readInspected: {
+    what: 'what was read under the name comes before what is read then',
+    edits: [[READS, "if (replyAsText(first) === (id ?? '')", 'if (true']],
+    test: 'what somebody else reads under the name of the slot comes in its place',
   },
   ackFenced: {
     what: 'an acknowledgement needs the lease',
@@ -182,22 +188,28 @@ export const RULES: Readonly<Record<string, Rule>> = {
   },
   oneAtATime: {
     what: 'of a key one job runs at a time',
-    edits: [[RUN, 'if (!key || !first || first === job)', 'if (true)']],
+    edits: [[RUN, 'if (first === job)', 'if (true)']],
     seeds: { memory: 50 },
   },
   heldGoesAlong: {
     what: 'what the run holds of a key goes into its lane with what stays undone',
-    edits: [[RUN, 'return new Map(behind.map((one) => [one.id, WAIT_IN_LANE]))', 'return new Map()']],
+    edits: [
+      [RUN, 'return new Map(behind.map((one) => [one.id, WAIT_IN_LANE]))', 'return new Map()'],
+      [RUN, 'if (key.isUndone(job.entryId))', 'if (false)'],
+    ],
     seeds: { memory: 50 },
   },
   joins: {
     what: 'what is read of a key that has a lane joins it',
-    edits: [[RUN, '(there.has(key.lane) || key.undone.size > 0)', '(key.undone.size > 0)']],
+    edits: [[RUN, '(there.has(key.text) || key.hasUndone)', '(key.hasUndone)']],
     seeds: { memory: 50 },
   },
   waitsForUndone: {
     what: 'what is read behind what the run has not seen settled waits, too',
-    edits: [[RUN, '(there.has(key.lane) || key.undone.size > 0)', '(there.has(key.lane))']],
+    edits: [
+      [RUN, '(there.has(key.text) || key.hasUndone)', '(there.has(key.text))'],
+      [RUN, 'if (key.isUndone(job.entryId))', 'if (false)'],
+    ],
     seeds: { memory: 600 },
   },
   asksUndone: {
@@ -212,7 +224,7 @@ export const RULES: Readonly<Record<string, Rule>> = {
   },
   unreadableIsMalformed: {
     what: 'a key that cannot be read makes a dead letter',
-    edits: [[RUN, '        if (error) {', '        if (false) {']],
+    edits: [[RUN, 'if (error)\n', 'if (false)\n']],
     seeds: { memory: 300 },
   },
   lowerFirst: {

@@ -91,7 +91,7 @@ export function send<T>(
       const answers = await carryOut(0, upTo)
       if (traced)
         await traced(
-          `  ${process.name} ${label} => ${JSON.stringify(answers, (name, value) => (name === 'fields' ? undefined : value))}`,
+          `  ${process.name} ${label} => ${JSON.stringify(answers, (name, value) => (['fields', 'run', 'inOrder'].includes(name) ? undefined : value))}`,
         )
       if (what === undefined || what === 'twice') time.after(chance.int(0, 2), () => tell(answers))
       else if (what === 'part') tell(answers.slice(0, heard), lost())

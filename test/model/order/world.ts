@@ -373,7 +373,8 @@ export class OrderWorld {
       const { kind } = payload as { kind: Kind }
       const key = this.#oracle.keyOf(entryId) ?? entryId
       process.running.delete(entryId)
-      if (over.has(key) || over.has('all')) {
+      // without order all that is not said to have failed is done
+      if (process.isOrdered && (over.has(key) || over.has('all'))) {
         this.#oracle.followed(entryId)
         continue
       }

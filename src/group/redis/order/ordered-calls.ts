@@ -180,8 +180,10 @@ export class OrderedCalls extends RedisGroupCalls {
     const [created = null] = await this.sender.ask([this.#createInOrder()])
     if (created instanceof Error) return { ...withAnswers(first.settled, [created]), ...ridden, groupRecreated: false }
     this.lived.add(this.name)
-    const again = withAnswers(first.settled, await this.sender.ask(calls))
-    return { ...again, ...ridden, groupRecreated: created === CREATE_GROUP_SCRIPT_ANSWERS.recreated }
+    // the leases of one that lived before are gone: nothing is read under them
+    const isRecreated = created === CREATE_GROUP_SCRIPT_ANSWERS.recreated
+    const again = isRecreated ? first : withAnswers(first.settled, await this.sender.ask(calls))
+    return { ...again, ...ridden, groupRecreated: isRecreated }
   }
 
   #createInOrder(): ScriptCall {

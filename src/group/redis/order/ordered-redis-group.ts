@@ -1,6 +1,4 @@
 import type { Entry } from '../../../core/entry.ts'
-import { delayKeys } from '../../../core/keys.ts'
-import { RedisConnectionError, RedisReplyError } from '../../../errors.ts'
 import type {
   ClaimerOperations,
   EntryWaiter,
@@ -15,26 +13,22 @@ import type {
 } from '../../group.ts'
 import type { LaneAsked, LaneQuestion, OrderedGroup, Ordering, OrderListener } from '../../ordering.ts'
 import { heldWithoutOrderError } from '../../ordering.ts'
-import { seenDelays } from '../../seen-delays.ts'
-import { seenPauses } from '../../seen-pauses.ts'
 import type { AwaitableSlots } from '../../slot-wait.ts'
-import { getCommand } from '../commands/get.ts'
 import { replyAsFields, replyAsText, replyItems } from '../commands/reply.ts'
 import { RedisGroup } from '../redis-group.ts'
 import type { LuaScript } from '../scripts/script.ts'
-import type { RedisCall, ScriptCall } from '../sender.ts'
 import { isRequestTooLarge } from '../sender.ts'
 import type { RedisReply } from '../transport.ts'
 import { finishReadsInOrderScript } from './claim-in-order.ts'
-import { lookForLettersScript, waitNoMoreScript } from './go-on.ts'
+import { waitNoMoreScript } from './go-on.ts'
 import { OrderedCalls } from './ordered-calls.ts'
 import { OrderedClaims } from './ordered-claims.ts'
 import { OrderedEntryWaiter } from './ordered-entry-waiter.ts'
+import { OrderedReads } from './ordered-reads.ts'
 import { OrderedSlots } from './ordered-slots.ts'
 import { MOST_UNPLACED, placeEntriesScript, sweepLanesScript, unplacedEntriesScript } from './place-entries.ts'
-import { cameBy, LOOKED, NOTHING } from './read-answers.ts'
-import { lanesThereScript, POLLER_NAMES, readInOrderScript, UNPLACED_ANSWER } from './read-in-order.ts'
-import { mayRide, withAcks } from './riding-acks.ts'
+import { NOTHING } from './read-answers.ts'
+import { lanesThereScript, POLLER_NAMES } from './read-in-order.ts'
 
 /** How often a run tries to make members of all that is pending, before it leaves that to the next. */
 const TRIES = 3
@@ -46,17 +40,15 @@ export class OrderedRedisGroup extends RedisGroup implements OrderedGroup, Await
   listener: OrderListener | undefined
   readonly #calls: OrderedCalls
   readonly #slots: OrderedSlots
-  /** By the tokens of slots under which was read, so that all that is pending had a lane by then: the id above which nothing was. */
-  readonly #begun = new Map<string, string>()
-  /** What reads ask for at most: less once an answer was larger than a service takes. */
-  #mostEntries = Infinity
+  readonly #reads: OrderedReads
 
   constructor(group: RedisGroup, ordering: Ordering) {
     const calls = new OrderedCalls(group.calls, ordering)
     super(calls, { mostEntries: Infinity }, group.waiting)
     this.#calls = calls
-    this.claims = new OrderedClaims(calls, ({ consumerName, token }) => {
-      return !consumerName.startsWith(POLLER_NAMES) || this.#begun.has(token)
+    this.#reads = new OrderedReads(calls)
+    this.claims = new OrderedClaims(calls, (slot) => {
+      return !slot.consumerName.startsWith(POLLER_NAMES) || this.#reads.hasBegun(slot)
     })
     this.#slots = new OrderedSlots(calls, (slot, end) => this.giveSlot(slot, end))
     calls.order = this
@@ -73,78 +65,14 @@ export class OrderedRedisGroup extends RedisGroup implements OrderedGroup, Await
     settlements: readonly Settlement[],
     request: ReadRequest,
   ): Promise<ReadResult> {
-    let read = await this.#read(slot, settlements, request)
+    let read = await this.#reads.read(slot, settlements, request)
     for (let tries = 0; read === undefined && tries < TRIES; tries++) {
       await this.#placeAll(slot)
-      read = await this.#read(slot, [], request, true)
+      read = await this.#reads.read(slot, [], request, true)
     }
     if (read) return read
     const failures = [heldWithoutOrderError(this.#calls.address.group)]
     return { ...(await this.#calls.settleWith(slot, [], [])).settled, ...NOTHING, failures }
-  }
-
-  /** @param isPlaced All that was pending has its lane by then. @returns `undefined` while something is pending that no lane has. */
-  async #read(
-    slot: Slot,
-    settlements: readonly Settlement[],
-    { count, maxPending, maxParked = Infinity, riders }: ReadRequest,
-    isPlaced = false,
-  ): Promise<ReadResult | undefined> {
-    const { stream, keys } = this.#calls.address
-    const { laneKeys } = this.#calls
-    const asked = Math.min(count, this.#mostEntries)
-    const after = this.#begun.get(slot.token)
-    const isFirst = after === undefined
-    const waits = this.#calls.ordering.waitsForLetters
-    const acks = mayRide(settlements) ? settlements : []
-    const parkedBound = maxParked === Infinity ? 'inf' : maxParked
-    const bounds = [asked, maxPending ?? '', parkedBound, after ?? '', Number(waits), Number(isPlaced)]
-    const call = {
-      script: readInOrderScript,
-      keys: [stream, this.#calls.lease(slot), keys.waiting, keys.wake, keys.paused, ...laneKeys],
-      args: [...this.#calls.fence(slot), ...bounds, ...acks.map(({ id }) => id)],
-    }
-    const { delays } = this.#calls.address
-    const calls: RedisCall[] = delays ? [call, getCommand(delayKeys(stream).next)] : [call]
-    const looksAt = isFirst && waits ? calls.push(this.#lookForLetters(slot)) - 1 : 0
-    const others = acks === settlements ? [] : settlements
-    const answered = await this.#calls.settleAnd(slot, others, calls, riders)
-    const { replies, ...told } = answered
-    const settled = acks.length > 0 ? withAcks(answered.settled, acks, replies[0]) : answered.settled
-    const nothing = { ...settled, ...NOTHING, ...told }
-    // what a lost group held is nobody's: whoever made it again ends
-    if (told.groupRecreated) return { ...nothing, leaseLost: true }
-    const [answer = null, nextDelayed = null] = replies
-    // what it held is the next run's to make members of
-    if (answer instanceof RedisReplyError && isRequestTooLarge(answer)) this.#mostEntries = Math.ceil(asked / 2)
-    if (answer instanceof RedisConnectionError) return nothing
-    if (answer instanceof RedisReplyError) return { ...nothing, failures: [...settled.failures, answer] }
-    const [reply = null, hasLanes, last = '', , text = '', now = ''] = replyItems(answer)
-    if (reply === UNPLACED_ANSWER && settlements.length === 0) return undefined
-    const came = cameBy(reply)
-    // of a group that is paused as a whole nothing was inspected
-    if (typeof reply !== 'number' || LOOKED.has(reply))
-      this.#begun.set(slot.token, came.entries?.at(-1)?.id ?? after ?? replyAsText(last))
-    if (hasLanes !== 0) this.mayHaveLanes = true
-    else if (isFirst) this.mayHaveLanes = false
-    const gone = looksAt > 0 ? (replies[looksAt] ?? null) : 0
-    if (gone instanceof Error) return { ...nothing, ...came, failures: [...settled.failures, gone] }
-    const seen = {
-      ...seenPauses(replyAsText(text), Number(replyAsText(now))),
-      ...(nextDelayed instanceof Error ? {} : seenDelays(replyAsText(nextDelayed))),
-    }
-    const counts = Number(gone) > 0 ? { ...settled.counts, deadLettersGone: Number(gone) } : settled.counts
-    return { ...nothing, ...seen, ...came, counts }
-  }
-
-  /** Whether the letters are still there that keys wait for: some of them a run. */
-  #lookForLetters(slot: Slot): ScriptCall {
-    const { stream, keys } = this.#calls.address
-    return {
-      script: lookForLettersScript,
-      keys: [stream, this.#calls.lease(slot), keys.due, keys.waiting, keys.deadLetters, ...this.#calls.laneKeys],
-      args: this.#calls.fence(slot),
-    }
   }
 
   /** No key waits for a letter any more, as one did before this deployment. */
@@ -204,7 +132,7 @@ export class OrderedRedisGroup extends RedisGroup implements OrderedGroup, Await
       .filter(([, lane]) => !held.has(lane))
     const leases = names.map((name) => keys.slot(name))
     // before its first read is answered some of what lies under the name may be of those who had it before
-    const released = isReleased ? (this.#begun.has(slot.token) ? 1 : 2) : 0
+    const released = isReleased ? (this.#reads.hasBegun(slot) ? 1 : 2) : 0
     const args = [released, names.length, ...names, settings.minIdleMs, ...placed.flat()]
     const [, , lanes] = replyItems(await this.#run(slot, placeEntriesScript, args, leases))
     for (const lane of replyItems(lanes)) held.add(replyAsText(lane))

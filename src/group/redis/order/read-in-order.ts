@@ -90,6 +90,30 @@ return answer(redis.call('XREADGROUP', 'GROUP', group, consumer, 'COUNT', count,
 }
 
 /**
+ * Inspects a read that went before it in the same write, by XREADGROUP: whoever lost the slot, or whose request came late, may have read under its name as well. Nothing but the holder of the slot takes what lies there: with nothing pending
+ * between the last id that it has heard of and the first that came, all that was read is in its hands.
+ *
+ * What was read before, and is in no lane, is acknowledged, as by `readInOrderScript`.
+ *
+ * KEYS stream, lease, paused. ARGV group, consumer, token, the id above which this run has heard of nothing, then ids to acknowledge. Answers the lowest id above that under the slot's name, '' if there is none, or 2: the slot went to
+ * another; 0; ''; how many of the ids were pending, -1 if the slot went to another; the text of what is paused, and the server's time.
+ */
+export const inspectReadScript: LuaScript = {
+  keyCount: 3,
+  lua: `
+local stream, lease, paused = unpack(KEYS)
+local group, consumer, token, after = unpack(ARGV, 1, 4)
+${SEES_PAUSES}
+local ours, text = leaseAndPauses()
+see(text)
+if token == '' or not ours then return seeing({${NOT_READ_ANSWERS.slotLost}, 0, '', -1}) end
+local acked = #ARGV > 4 and redis.call('XACK', stream, group, unpack(ARGV, 5)) or 0
+local first = redis.call('XPENDING', stream, group, '(' .. after, '+', 1, consumer)[1]
+return seeing({first and first[1] or '', 0, '', acked})
+`,
+}
+
+/**
  * Says of lanes whether they are there, or have one of some entries that is still under the slot's name: the outcome of such a one is not stored.
  *
  * KEYS stream, lanes. ARGV group, consumer, then for each lane its name, a number of ids, the ids. Answers 1 or 0 for each, then 1 if there are lanes.

@@ -1,0 +1,207 @@
+import { compareEntryIds } from '../../../core/entry.ts'
+import { delayKeys } from '../../../core/keys.ts'
+import { RedisReplyError } from '../../../errors.ts'
+import type { ReadRequest, ReadResult, Settlement, Slot } from '../../group.ts'
+import { seenDelays } from '../../seen-delays.ts'
+import { seenPauses } from '../../seen-pauses.ts'
+import { getCommand } from '../commands/get.ts'
+import { replyAsText, replyItems } from '../commands/reply.ts'
+import { xreadgroup } from '../commands/xreadgroup.ts'
+import { settledOf } from '../redis-group-calls.ts'
+import { NOT_READ_ANSWERS } from '../scripts/read-unless-pending-limit.ts'
+import type { RedisCall, ScriptCall } from '../sender.ts'
+import { isRequestTooLarge, isUnanswered } from '../sender.ts'
+import type { RedisReply, ReplyOrConnectionError } from '../transport.ts'
+import { lookForLettersScript } from './go-on.ts'
+import type { OrderedCalls } from './ordered-calls.ts'
+import { cameBy, LOOKED, NOTHING } from './read-answers.ts'
+import { inspectReadScript, readInOrderScript, UNPLACED_ANSWER } from './read-in-order.ts'
+import { mayRide, withAcks } from './riding-acks.ts'
+
+/** Calls of one request that reads. The ids of what it acknowledges are the script's last arguments. */
+interface Asking {
+  readonly before?: RedisCall
+  readonly script: ScriptCall
+  readonly behind?: ScriptCall | undefined
+}
+
+/** What it was answered. */
+interface Asked {
+  /** What was settled, and seen; nothing that was read. */
+  readonly result: ReadResult
+  /** Nothing is known of what was read: the result is all there is. */
+  readonly isOver: boolean
+  readonly before: RedisReply
+  readonly script: readonly RedisReply[]
+  readonly behind: ReplyOrConnectionError
+}
+
+/** Where answers of both scripts say what is paused, and the server's time. */
+const SEEN_AT = 4
+
+/** What both answer to whoever has lost the slot. */
+const SLOT_LOST = [NOT_READ_ANSWERS.slotLost, 0, '', -1]
+
+/**
+ * Reads a group in order, under one slot after the other. A read that has to inspect what there is before it, as the first under a slot has, is one script. Any other is XREADGROUP and, behind it, a script that says whether that brought all
+ * that was read under the slot: a script that hands entries on takes the server twice as long.
+ */
+export class OrderedReads {
+  readonly #calls: OrderedCalls
+  /** By the tokens of slots under which was read, so that all that is pending had a lane by then: the id above which nothing was. */
+  readonly #begun = new Map<string, string>()
+  /** What reads ask for at most: less once an answer was larger than a service takes. */
+  #mostEntries = Infinity
+
+  constructor(calls: OrderedCalls) {
+    this.#calls = calls
+  }
+
+  /** Whether anything was read under a slot. */
+  hasBegun({ token }: Slot): boolean {
+    return this.#begun.has(token)
+  }
+
+  /** @param isPlaced All that was pending has its lane by then. @returns `undefined` while something is pending that no lane has. */
+  async read(
+    slot: Slot,
+    settlements: readonly Settlement[],
+    request: ReadRequest,
+    isPlaced = false,
+  ): Promise<ReadResult | undefined> {
+    const after = this.#begun.get(slot.token)
+    if (after === undefined || request.maxPending !== undefined)
+      return this.#inspectAndRead(slot, settlements, request, after, isPlaced)
+    const { result, isOver, before, script } = await this.#readAndInspect(slot, settlements, request, after)
+    if (isOver) return result
+    const [first = null] = script
+    if (typeof first === 'number') return { ...result, ...cameBy(first) }
+    const came = cameBy(before)
+    const id = came.entries?.[0]?.id
+    // what is below comes again since somebody has set the group back
+    if (replyAsText(first) === (id ?? '') || (id !== undefined && compareEntryIds(id, after) <= 0)) {
+      this.#begin(slot, came, after)
+      return { ...result, ...came }
+    }
+    // nobody has heard of what was read before that: all is given from there on
+    const again = await this.#inspectAndRead(slot, [], request, after, true)
+    return again && { ...again, ...settledOf(result) }
+  }
+
+  /** Reads, if nothing speaks against it. */
+  async #inspectAndRead(
+    slot: Slot,
+    settlements: readonly Settlement[],
+    request: ReadRequest,
+    after: string | undefined,
+    isPlaced: boolean,
+  ): Promise<ReadResult | undefined> {
+    const { stream, keys } = this.#calls.address
+    const { maxPending = '', maxParked = Infinity } = request
+    const isFirst = after === undefined
+    const waits = this.#calls.ordering.waitsForLetters
+    const parkedBound = maxParked === Infinity ? 'inf' : maxParked
+    const bounds = [this.#most(request), maxPending, parkedBound, after ?? '', Number(waits), Number(isPlaced)]
+    const call = {
+      script: readInOrderScript,
+      keys: [stream, this.#calls.lease(slot), keys.waiting, keys.wake, keys.paused, ...this.#calls.laneKeys],
+      args: [...this.#calls.fence(slot), ...bounds],
+    }
+    const letters = isFirst && waits ? this.#lookForLetters(slot) : undefined
+    const asked = await this.#ask(slot, settlements, request, { script: call, behind: letters })
+    const { result, isOver, script, behind } = asked
+    if (isOver) return result
+    const [reply = null, hasLanes, last] = script
+    if (reply === UNPLACED_ANSWER && settlements.length === 0) return undefined
+    if (hasLanes !== 0) this.#calls.order.mayHaveLanes = true
+    else if (isFirst) this.#calls.order.mayHaveLanes = false
+    const came = cameBy(reply)
+    // of a group that is paused as a whole nothing was inspected
+    if (typeof reply !== 'number' || LOOKED.has(reply)) this.#begin(slot, came, after ?? replyAsText(last))
+    if (behind instanceof Error) return { ...result, ...came, failures: [...result.failures, behind] }
+    const deadLettersGone = Number(behind)
+    return { ...result, ...came, ...(deadLettersGone > 0 && { counts: { ...result.counts, deadLettersGone } }) }
+  }
+
+  /** Reads, and inspects then whether that is all that was read. */
+  #readAndInspect(slot: Slot, settlements: readonly Settlement[], request: ReadRequest, after: string): Promise<Asked> {
+    const { stream, group, keys } = this.#calls.address
+    const script = {
+      script: inspectReadScript,
+      keys: [stream, this.#calls.lease(slot), keys.paused],
+      args: [...this.#calls.fence(slot), after],
+    }
+    return this.#ask(slot, settlements, request, {
+      before: xreadgroup(stream, group, slot.consumerName, this.#most(request)),
+      script,
+    })
+  }
+
+  #most({ count }: ReadRequest): number {
+    return Math.min(count, this.#mostEntries)
+  }
+
+  /** Something was read under the slot. */
+  #begin({ token }: Slot, { entries }: Partial<ReadResult>, after: string): void {
+    this.#begun.set(token, entries?.at(-1)?.id ?? after)
+  }
+
+  /** One request. */
+  async #ask(
+    slot: Slot,
+    settlements: readonly Settlement[],
+    request: ReadRequest,
+    { before, script, behind }: Asking,
+  ): Promise<Asked> {
+    const { stream, delays } = this.#calls.address
+    const acks = mayRide(settlements) ? settlements : []
+    const others = acks === settlements ? [] : settlements
+    const calls: RedisCall[] = [
+      ...(before ? [before] : []),
+      { ...script, args: [...script.args, ...acks.map(({ id }) => id)] },
+      ...(behind ? [behind] : []),
+      ...(delays ? [getCommand(delayKeys(stream).next)] : []),
+    ]
+    const answered = await this.#calls.settleAnd(slot, others, calls, request.riders)
+    const { replies, ...told } = answered
+    const at = before ? 1 : 0
+    const reply = replies[at] ?? null
+    // whoever made the group again has lost the slot
+    const acked = told.groupRecreated ? SLOT_LOST : reply
+    const settled = acks.length > 0 ? withAcks(answered.settled, acks, acked) : answered.settled
+    const nothing = { ...settled, ...NOTHING, ...told }
+    const over = { isOver: true, before: null, script: [], behind: null }
+    // what a lost group held is nobody's: whoever made it again ends
+    if (told.groupRecreated) return { ...over, result: { ...nothing, leaseLost: true } }
+    const answers = replies.slice(0, at + 1)
+    if (answers.some(isUnanswered)) return { ...over, result: nothing }
+    const refusal = answers.find((answer) => answer instanceof RedisReplyError)
+    // what it held is the next run's to make members of
+    if (refusal && isRequestTooLarge(refusal)) this.#mostEntries = Math.ceil(this.#most(request) / 2)
+    if (refusal) return { ...over, result: { ...nothing, failures: [...settled.failures, refusal] } }
+    const items = replyItems(reply as RedisReply)
+    const [text, now] = items.slice(SEEN_AT)
+    const delayed = delays ? replies.at(-1) : null
+    const seen = {
+      ...seenPauses(replyAsText(text), Number(replyAsText(now))),
+      ...(delayed instanceof Error ? {} : seenDelays(replyAsText(delayed))),
+    }
+    return {
+      result: { ...nothing, ...seen },
+      isOver: false,
+      before: at === 0 ? null : (replies[0] as RedisReply),
+      script: items,
+      behind: behind ? (replies[at + 1] ?? null) : null,
+    }
+  }
+
+  /** Whether the letters are still there that keys wait for: some of them a run. */
+  #lookForLetters(slot: Slot): ScriptCall {
+    const { stream, keys } = this.#calls.address
+    return {
+      script: lookForLettersScript,
+      keys: [stream, this.#calls.lease(slot), keys.due, keys.waiting, keys.deadLetters, ...this.#calls.laneKeys],
+      args: this.#calls.fence(slot),
+    }
+  }
+}
