@@ -6,25 +6,31 @@ import { connectIoredis } from 'millrace/ioredis'
 import * as z from 'zod/mini'
 import { startRedisServer } from '../tools/redis-server.ts'
 import { median } from './median.ts'
+import { measureHotKey, measureLane, measureLanes } from './order-lanes.ts'
 import { commandsRun } from './server-cost.ts'
 
-const USAGE = `npm run bench:order -- [--entries 20000] [--rounds 5] [--keys 1000]
+const USAGE = `npm run bench:order -- [--entries 100000] [--rounds 7] [--keys 1000] [--only rate,slow,one,hot,lane,lanes]
 
-Drains a stream by a plain consumer and by one with orderedBy, in turn, and prints events a second and commands per event of each; then the same of one key, beside a loop that awaits each
-handler; then how long a hot key takes to be back on the free path after one failure.`
+Drains a stream by a plain consumer and by one with orderedBy, in turn, and prints events a second and commands per event of each (rate; slow: of handlers that take 2 ms); then the same of one key, beside a loop that
+awaits each handler (one); how long a hot key takes to be back on the free path after one failure (hot); what 10,000 events cost behind one that failed (lane), and a run 100,000 keys that wait (lanes).
+
+With --entries 1800000 --only rate each drain takes some ten seconds.`
+
+const FIGURES = ['rate', 'slow', 'one', 'hot', 'lane', 'lanes'] as const
 
 const Paid = defineEvent('Paid', { payload: z.object({ orderId: z.string() }) })
 
 const { values } = parseArgs({
   options: {
-    entries: { type: 'string', default: '20000' },
-    rounds: { type: 'string', default: '5' },
+    entries: { type: 'string', default: '100000' },
+    rounds: { type: 'string', default: '7' },
     keys: { type: 'string', default: '1000' },
+    only: { type: 'string', default: FIGURES.join() },
     help: { type: 'boolean', default: false },
   },
 })
 if (values.help) console.log(USAGE)
-else await measure(Number(values.entries), Number(values.rounds), Number(values.keys))
+else await measure(Number(values.entries), Number(values.rounds), Number(values.keys), new Set(values.only.split(',')))
 
 function consumerWith(use: ConsumerOptions['use'], handle: () => unknown = () => {}): Consumer {
   return defineConsumer({
@@ -37,7 +43,7 @@ function consumerWith(use: ConsumerOptions['use'], handle: () => unknown = () =>
   })
 }
 
-async function measure(entries: number, rounds: number, keys: number): Promise<void> {
+async function measure(entries: number, rounds: number, keys: number, only: ReadonlySet<string>): Promise<void> {
   const server = await startRedisServer()
   const raw = new Redis(server.url)
   const redis = connectIoredis(server.url)
@@ -73,23 +79,41 @@ async function measure(entries: number, rounds: number, keys: number): Promise<v
     const plain: Awaited<ReturnType<typeof drain>>[] = []
     const ordered: typeof plain = []
     for (let round = 0; round < rounds; round++) {
-      plain.push(await drain([], count, among, handle))
-      ordered.push(await drain([order], count, among, handle))
+      const sides = [
+        () => drain([], count, among, handle).then((one) => plain.push(one)),
+        () => drain([order], count, among, handle).then((one) => ordered.push(one)),
+      ]
+      for (const side of round % 2 === 0 ? sides : sides.toReversed()) await side()
     }
     const of = (some: typeof plain, name: 'perSecond' | 'commands' | 'trips') => median(some.map((one) => one[name]))
-    const share = of(ordered, 'perSecond') / of(plain, 'perSecond')
+    const shares = plain.map(({ perSecond }, n) => (ordered[n]?.perSecond ?? 0) / perSecond)
     const text = (some: typeof plain) =>
       `${Math.round(of(some, 'perSecond'))} events/s, ${of(some, 'commands').toFixed(3)} commands and ${of(some, 'trips').toFixed(4)} requests per event`
-    console.log(`${what}: plain ${text(plain)}; orderedBy ${text(ordered)}; ${share.toFixed(2)} x`)
+    console.log(
+      `${what}: plain ${text(plain)}; orderedBy ${text(ordered)}; ${median(shares).toFixed(2)} x (${shares.map((share) => share.toFixed(2)).join(', ')})`,
+    )
   }
   try {
-    await compare(`${keys} keys, a handler that returns at once`, entries, keys)
-    await compare(
-      `${keys} keys, handlers of 2 ms`,
-      entries / 4,
-      keys,
-      () => new Promise((resolve) => setTimeout(resolve, 2)),
-    )
+    if (only.has('rate')) await compare(`${keys} keys, a handler that returns at once`, entries, keys)
+    if (only.has('slow'))
+      await compare(
+        `${keys} keys, handlers of 2 ms`,
+        Math.min(5_000, entries),
+        keys,
+        () => new Promise((resolve) => setTimeout(resolve, 2)),
+      )
+    if (only.has('one')) await oneKey()
+    const world = { raw, redis }
+    if (only.has('hot')) console.log(await measureHotKey(world))
+    if (only.has('lane')) console.log(await measureLane(world, 10_000))
+    if (only.has('lanes')) console.log(await measureLanes(world, 100_000))
+  } finally {
+    await redis.close()
+    raw.disconnect()
+    await server.stop()
+  }
+
+  async function oneKey(): Promise<void> {
     const wait = () => new Promise<void>((resolve) => void setTimeout(resolve, 1))
     const one: number[] = []
     const loop: number[] = []
@@ -102,9 +126,5 @@ async function measure(entries: number, rounds: number, keys: number): Promise<v
     console.log(
       `1 key, handlers of 1 ms: a loop ${Math.round(median(loop))} events/s; orderedBy ${Math.round(median(one))}; ${(median(one) / median(loop)).toFixed(2)} x`,
     )
-  } finally {
-    await redis.close()
-    raw.disconnect()
-    await server.stop()
   }
 }

@@ -29,9 +29,14 @@ export function callPolicyHook<T>(name: string, hook: () => T): T {
   try {
     return assertNotPromise(hook())
   } catch (error) {
-    const { name: kind, message } = errorTexts(error)
-    throw new Error(`Cannot go on: policy ${quotedValue(name)} failed: ${kind}: ${message}`, { cause: error })
+    throw policyHookError(name, error)
   }
+}
+
+/** What a hook threw, as the error that ends the run. */
+export function policyHookError(name: string, error: unknown): Error {
+  const { name: kind, message } = errorTexts(error)
+  return new Error(`Cannot go on: policy ${quotedValue(name)} failed: ${kind}: ${message}`, { cause: error })
 }
 
 /** @throws {TypeError} It is a promise: nobody waits for a hook. */

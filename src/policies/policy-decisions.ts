@@ -26,7 +26,7 @@ export class PolicyDecisions {
 
   /** Policies hear of the ends of jobs of one run, and may decide about those that they hold back. */
   over(jobs: readonly Job[]): void {
-    const [{ run }] = jobs as [Job]
+    const { run } = jobs[0] as Job
     const { policies } = run
     if (!policies?.follows) return
     let over = jobs

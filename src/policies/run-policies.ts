@@ -31,7 +31,14 @@ import { appliesTo, decideAbout } from './decide-about.ts'
 import { DueByPolicies } from './due-beside-reads.ts'
 import { hearOfDecisions } from './hear-of-decisions.ts'
 import { HeldJobs } from './held-jobs.ts'
-import { assertNotPromise, callPolicyHook, checkHookLimit, checkHookTime, checkRunHooks } from './hook-answers.ts'
+import {
+  assertNotPromise,
+  callPolicyHook,
+  checkHookLimit,
+  checkHookTime,
+  checkRunHooks,
+  policyHookError,
+} from './hook-answers.ts'
 import { checkJoinedCommands, checkPolicyCommands } from './policy-commands.ts'
 import { policyRun } from './policy-run.ts'
 
@@ -171,16 +178,14 @@ export class RunPolicies implements PoliciesOfRun {
   }
 
   isHeld(job: DecidableJob): boolean {
-    for (const { name, hooks } of this.#of(job))
-      if (hooks.holds && this.#safely(name, true, () => hooks.holds?.(job)) === true) return true
+    for (const one of this.#of(job)) if (this.#ofJob(one, 'holds', true, job) === true) return true
     // what waits for something else takes no turn and no place
     return this.#gate?.holds(job) === true
   }
 
   started(job: DecidableJob): void {
     this.#gate?.started(job)
-    for (const { name, hooks } of this.#of(job))
-      if (hooks.started) this.#safely(name, undefined, () => hooks.started?.(job))
+    for (const one of this.#of(job)) this.#ofJob(one, 'started', undefined, job)
   }
 
   called(jobs: readonly DecidableJob[]): void {
@@ -190,10 +195,11 @@ export class RunPolicies implements PoliciesOfRun {
   ended(job: DecidableJob, isDone: boolean): ReadonlyMap<string, CheckedPolicyDecision> {
     let decisions: Map<string, CheckedPolicyDecision> | undefined
     this.#gate?.ended(job, isDone)
-    for (const { name, hooks } of this.#of(job)) {
-      const others = hooks.ended && this.#safely(name, undefined, () => hooks.ended?.(job, isDone))
+    for (const one of this.#of(job)) {
+      const others = this.#ofJob(one, 'ended', undefined, job, isDone)
       if (!others) continue
       decisions ??= new Map()
+      const { name } = one
       this.#safely(name, undefined, () => noteOthers(decisions as Map<string, CheckedPolicyDecision>, others, name))
     }
     return decisions ?? NOTHING_DECIDED
@@ -267,6 +273,22 @@ export class RunPolicies implements PoliciesOfRun {
 
   #of(job: DecidableJob): readonly PolicyAtWork[] {
     return this.#isOfRoutes ? this.#all.filter((one) => appliesTo(one, job)) : this.#all
+  }
+
+  /** Calls what is called for each job: no closure is made for it. */
+  #ofJob<Hook extends 'holds' | 'started' | 'ended', Fallback>(
+    { name, hooks }: PolicyAtWork,
+    hook: Hook,
+    fallback: Fallback,
+    job: DecidableJob,
+    isDone = false,
+  ): ReturnType<NonNullable<RunPolicy[Hook]>> | Fallback | undefined {
+    try {
+      return assertNotPromise(hooks[hook]?.(job, isDone)) as ReturnType<NonNullable<RunPolicy[Hook]>> | undefined
+    } catch (error) {
+      this.#fail(policyHookError(name, error))
+      return fallback
+    }
   }
 
   #safely<T, Fallback = T>(name: string, fallback: Fallback, hook: () => T): T | Fallback {

@@ -147,8 +147,9 @@ export class RunOrder implements RunPolicy, OrderListener, OrderOfRun {
   }
 
   started(job: PolicyJob): void {
+    if (!this.#gathered.add(job as Job)) return
     const key = keyOf(job)
-    if (this.#gathered.add(job as Job) && key) key.gathered++
+    if (key) key.gathered++
   }
 
   called(jobs: readonly DecidableJob[]): void {
@@ -168,8 +169,9 @@ export class RunOrder implements RunPolicy, OrderListener, OrderOfRun {
   }
 
   #ungather(job: PolicyJob): void {
+    if (!this.#gathered.remove(job as Job)) return
     const key = keyOf(job)
-    if (this.#gathered.remove(job as Job) && key) key.gathered--
+    if (key) key.gathered--
   }
 
   ended(job: PolicyJob): ReadonlyMap<string, Decision> | undefined {

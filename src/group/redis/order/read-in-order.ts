@@ -101,15 +101,17 @@ return answer(redis.call('XREADGROUP', 'GROUP', group, consumer, 'COUNT', count,
 export const inspectReadScript: LuaScript = {
   keyCount: 3,
   lua: `
-local stream, lease, paused = unpack(KEYS)
-local group, consumer, token, after = unpack(ARGV, 1, 4)
-${SEES_PAUSES}
-local ours, text = leaseAndPauses()
-see(text)
-if token == '' or not ours then return seeing({${NOT_READ_ANSWERS.slotLost}, 0, '', -1}) end
+local stream, group, token = KEYS[1], ARGV[1], ARGV[3]
+local seen = redis.call('MGET', KEYS[2], KEYS[3])
+local text, now = seen[2], ''
+if text then
+  local time = redis.call('TIME')
+  now = ('%.0f'):format(time[1] * 1000 + math.floor(time[2] / 1000))
+end
+if token == '' or seen[1] ~= token then return {${NOT_READ_ANSWERS.slotLost}, 0, '', -1, text, now} end
 local acked = #ARGV > 4 and redis.call('XACK', stream, group, unpack(ARGV, 5)) or 0
-local first = redis.call('XPENDING', stream, group, '(' .. after, '+', 1, consumer)[1]
-return seeing({first and first[1] or '', 0, '', acked})
+local first = redis.call('XPENDING', stream, group, '(' .. ARGV[4], '+', 1, ARGV[2])[1]
+return {first and first[1] or '', 0, '', acked, text, now}
 `,
 }
 
