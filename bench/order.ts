@@ -49,7 +49,7 @@ async function measure(entries: number, rounds: number, keys: number, only: Read
   const redis = connectIoredis(server.url)
   const order = orderedBy(({ aggregateId }) => aggregateId)
   const publish = async (count: number, among: number) => {
-    const publisher = createPublisher({ stream: 'orders', redis })
+    const publisher = createPublisher({ stream: 'orders', redis, maxLength: 10_000_000 })
     for (let at = 0; at < count; at += 1_000)
       await publisher.publishMany(
         Array.from({ length: Math.min(1_000, count - at) }, (_, n) => {

@@ -55,7 +55,7 @@ export const RULES: Readonly<Record<string, Rule>> = {
   },
   readInspected: {
     what: 'what was read under the name comes before what is read then',
-    edits: [[READS, "if (replyAsText(first) === (id ?? '')", 'if (true']],
+    edits: [[READS, 'if (first?.id === id', 'if (true']],
     test: 'what somebody else reads under the name of the slot comes in its place',
   },
   ackFenced: {

@@ -16,12 +16,19 @@ export interface PendingEntry {
 /**
  * The pending entries with the lowest ids, from an id on; `(` before it leaves it out. Never with IDLE: that looks through all of them until it has found enough.
  *
+ * @param consumerName Only those of it. Default: all.
  * @see https://redis.io/docs/latest/commands/xpending/
  */
-export function xpending(stream: string, group: string, count: number, start = '-'): RedisCommand {
+export function xpending(
+  stream: string,
+  group: string,
+  count: number,
+  start = '-',
+  consumerName?: string,
+): RedisCommand {
   // no server takes the last id there can be for a start, and nothing comes after it
   const [from, to] = start === `(${HIGHEST_ENTRY_ID}` ? ['+', '-'] : [start, '+']
-  return ['xpending', stream, group, from, to, count]
+  return ['xpending', stream, group, from, to, count, ...(consumerName === undefined ? [] : [consumerName])]
 }
 
 export function parseXpending(reply: RedisReply): PendingEntry[] {

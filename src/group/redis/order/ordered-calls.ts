@@ -154,7 +154,7 @@ export class OrderedCalls extends RedisGroupCalls {
     for (const one of joined) this.order.listener?.stored(one.id, !notDone.has(one))
   }
 
-  /** The same; where the first of the calls finds no group, makes it again: one that lived before ends all leases, ours as well. */
+  /** The same; where one of the calls finds no group, makes it again: one that lived before ends all leases, ours as well. */
   override settleAnd(
     slot: Slot,
     settlements: readonly Settlement[],
@@ -171,9 +171,8 @@ export class OrderedCalls extends RedisGroupCalls {
     riders?: readonly JoinedCommand[],
   ): Promise<SettledWithReplies & { readonly groupRecreated: boolean }> {
     const first = await this.#settleWith(slot, settlements, calls, riders)
-    const [reply] = first.replies
-    if (!isReplyError(reply, 'NOGROUP')) {
-      this.seen(reply)
+    if (!first.replies.some((reply) => isReplyError(reply, 'NOGROUP'))) {
+      this.seen(first.replies[0])
       return { ...first, groupRecreated: false }
     }
     const ridden = first.answers && { answers: first.answers }

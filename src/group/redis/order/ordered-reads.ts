@@ -6,6 +6,7 @@ import { seenDelays } from '../../seen-delays.ts'
 import { seenPauses } from '../../seen-pauses.ts'
 import { getCommand } from '../commands/get.ts'
 import { replyAsText, replyItems } from '../commands/reply.ts'
+import { parseXpending, xpending } from '../commands/xpending.ts'
 import { xreadgroup } from '../commands/xreadgroup.ts'
 import { settledOf } from '../redis-group-calls.ts'
 import { NOT_READ_ANSWERS } from '../scripts/read-unless-pending-limit.ts'
@@ -15,25 +16,19 @@ import type { RedisReply, ReplyOrConnectionError } from '../transport.ts'
 import { lookForLettersScript } from './go-on.ts'
 import type { OrderedCalls } from './ordered-calls.ts'
 import { cameBy, LOOKED, NOTHING } from './read-answers.ts'
-import { inspectReadScript, readInOrderScript, UNPLACED_ANSWER } from './read-in-order.ts'
+import { ackBeforeReadScript, readInOrderScript, UNPLACED_ANSWER } from './read-in-order.ts'
 import { mayRide, withAcks } from './riding-acks.ts'
 
-/** Calls of one request that reads. The ids of what it acknowledges are the script's last arguments. */
-interface Asking {
-  readonly before?: RedisCall
-  readonly script: ScriptCall
-  readonly behind?: ScriptCall | undefined
-}
-
-/** What it was answered. */
+/** What one request that reads was answered. */
 interface Asked {
   /** What was settled, and seen; nothing that was read. */
   readonly result: ReadResult
   /** Nothing is known of what was read: the result is all there is. */
   readonly isOver: boolean
-  readonly before: RedisReply
-  readonly script: readonly RedisReply[]
-  readonly behind: ReplyOrConnectionError
+  /** Of the script. */
+  readonly told: readonly RedisReply[]
+  /** Of the calls behind the script. */
+  readonly behind: readonly ReplyOrConnectionError[]
 }
 
 /** Where answers of both scripts say what is paused, and the server's time. */
@@ -43,8 +38,8 @@ const SEEN_AT = 4
 const SLOT_LOST = [NOT_READ_ANSWERS.slotLost, 0, '', -1]
 
 /**
- * Reads a group in order, under one slot after the other. A read that has to inspect what there is before it, as the first under a slot has, is one script. Any other is XREADGROUP and, behind it, a script that says whether that brought all
- * that was read under the slot: a script that hands entries on takes the server twice as long.
+ * Reads a group in order, under one slot after the other. A read that has to inspect what there is before it, as the first under a slot has, is one script. Any other is XREADGROUP, and what is pending then between the last entry that was heard
+ * of and the first that came shows whether others were read under the slot's name, by whoever had lost it or by a request that was sent again: a script that hands entries on takes the server twice as long.
  */
 export class OrderedReads {
   readonly #calls: OrderedCalls
@@ -72,14 +67,15 @@ export class OrderedReads {
     const after = this.#begun.get(slot.token)
     if (after === undefined || request.maxPending !== undefined)
       return this.#inspectAndRead(slot, settlements, request, after, isPlaced)
-    const { result, isOver, before, script } = await this.#readAndInspect(slot, settlements, request, after)
+    const { result, isOver, told, behind } = await this.#askAndRead(slot, settlements, request, after)
     if (isOver) return result
-    const [first = null] = script
-    if (typeof first === 'number') return { ...result, ...cameBy(first) }
-    const came = cameBy(before)
+    const [reply = null, pending = null] = behind as readonly RedisReply[]
+    if (told[0] === NOT_READ_ANSWERS.slotLost) return { ...result, leaseLost: true }
+    const came = cameBy(reply)
     const id = came.entries?.[0]?.id
+    const [first] = parseXpending(pending)
     // what is below comes again since somebody has set the group back
-    if (replyAsText(first) === (id ?? '') || (id !== undefined && compareEntryIds(id, after) <= 0)) {
+    if (first?.id === id || (id !== undefined && compareEntryIds(id, after) <= 0)) {
       this.#begin(slot, came, after)
       return { ...result, ...came }
     }
@@ -107,34 +103,49 @@ export class OrderedReads {
       keys: [stream, this.#calls.lease(slot), keys.waiting, keys.wake, keys.paused, ...this.#calls.laneKeys],
       args: [...this.#calls.fence(slot), ...bounds],
     }
-    const letters = isFirst && waits ? this.#lookForLetters(slot) : undefined
-    const asked = await this.#ask(slot, settlements, request, { script: call, behind: letters })
-    const { result, isOver, script, behind } = asked
+    const letters = isFirst && waits ? [this.#lookForLetters(slot)] : []
+    const { result, isOver, told, behind } = await this.#ask(slot, settlements, request, call, letters)
     if (isOver) return result
-    const [reply = null, hasLanes, last] = script
+    const [reply = null, hasLanes, last] = told
     if (reply === UNPLACED_ANSWER && settlements.length === 0) return undefined
     if (hasLanes !== 0) this.#calls.order.mayHaveLanes = true
     else if (isFirst) this.#calls.order.mayHaveLanes = false
     const came = cameBy(reply)
     // of a group that is paused as a whole nothing was inspected
     if (typeof reply !== 'number' || LOOKED.has(reply)) this.#begin(slot, came, after ?? replyAsText(last))
-    if (behind instanceof Error) return { ...result, ...came, failures: [...result.failures, behind] }
-    const deadLettersGone = Number(behind)
+    const [gone = 0] = behind
+    if (gone instanceof Error) return { ...result, ...came, failures: [...result.failures, gone] }
+    const deadLettersGone = Number(gone)
     return { ...result, ...came, ...(deadLettersGone > 0 && { counts: { ...result.counts, deadLettersGone } }) }
   }
 
-  /** Reads, and inspects then whether that is all that was read. */
-  #readAndInspect(slot: Slot, settlements: readonly Settlement[], request: ReadRequest, after: string): Promise<Asked> {
+  /** Reads, and asks then which is the first of what was read under the slot and nobody has heard of. */
+  async #askAndRead(
+    slot: Slot,
+    settlements: readonly Settlement[],
+    request: ReadRequest,
+    after: string,
+  ): Promise<Asked> {
     const { stream, group, keys } = this.#calls.address
+    const { consumerName, token } = slot
     const script = {
-      script: inspectReadScript,
+      script: ackBeforeReadScript,
       keys: [stream, this.#calls.lease(slot), keys.paused],
-      args: [...this.#calls.fence(slot), after],
+      args: [group, token],
     }
-    return this.#ask(slot, settlements, request, {
-      before: xreadgroup(stream, group, slot.consumerName, this.#most(request)),
-      script,
-    })
+    const asked = await this.#ask(slot, settlements, request, script, [
+      xreadgroup(stream, group, consumerName, this.#most(request)),
+      xpending(stream, group, 1, `(${after}`, consumerName),
+    ])
+    const { result, behind } = asked
+    const refusal = behind.find((reply) => reply instanceof RedisReplyError)
+    return refusal ? { ...asked, isOver: true, result: this.#refused(result, request, refusal) } : asked
+  }
+
+  /** What the answer held is the next run's to make members of. */
+  #refused(result: ReadResult, request: ReadRequest, refusal: RedisReplyError): ReadResult {
+    if (isRequestTooLarge(refusal)) this.#mostEntries = Math.ceil(this.#most(request) / 2)
+    return { ...result, failures: [...result.failures, refusal] }
   }
 
   #most({ count }: ReadRequest): number {
@@ -146,39 +157,29 @@ export class OrderedReads {
     this.#begun.set(token, entries?.at(-1)?.id ?? after)
   }
 
-  /** One request. */
+  /** One request. @param script The ids of what it acknowledges are its last arguments. */
   async #ask(
     slot: Slot,
     settlements: readonly Settlement[],
     request: ReadRequest,
-    { before, script, behind }: Asking,
+    script: ScriptCall,
+    behind: readonly RedisCall[],
   ): Promise<Asked> {
     const { stream, delays } = this.#calls.address
     const acks = mayRide(settlements) ? settlements : []
     const others = acks === settlements ? [] : settlements
-    const calls: RedisCall[] = [
-      ...(before ? [before] : []),
-      { ...script, args: [...script.args, ...acks.map(({ id }) => id)] },
-      ...(behind ? [behind] : []),
-      ...(delays ? [getCommand(delayKeys(stream).next)] : []),
-    ]
-    const answered = await this.#calls.settleAnd(slot, others, calls, request.riders)
-    const { replies, ...told } = answered
-    const at = before ? 1 : 0
-    const reply = replies[at] ?? null
+    const call = { ...script, args: [...script.args, ...acks.map(({ id }) => id)] }
+    const calls = [call, ...behind, ...(delays ? [getCommand(delayKeys(stream).next)] : [])]
+    const { settled: apart, replies, ...told } = await this.#calls.settleAnd(slot, others, calls, request.riders)
     // whoever made the group again has lost the slot
-    const acked = told.groupRecreated ? SLOT_LOST : reply
-    const settled = acks.length > 0 ? withAcks(answered.settled, acks, acked) : answered.settled
+    const [reply = null] = told.groupRecreated ? [SLOT_LOST] : replies
+    const settled = acks.length > 0 ? withAcks(apart, acks, reply) : apart
     const nothing = { ...settled, ...NOTHING, ...told }
-    const over = { isOver: true, before: null, script: [], behind: null }
+    const over = { isOver: true, told: [], behind: [] }
     // what a lost group held is nobody's: whoever made it again ends
     if (told.groupRecreated) return { ...over, result: { ...nothing, leaseLost: true } }
-    const answers = replies.slice(0, at + 1)
-    if (answers.some(isUnanswered)) return { ...over, result: nothing }
-    const refusal = answers.find((answer) => answer instanceof RedisReplyError)
-    // what it held is the next run's to make members of
-    if (refusal && isRequestTooLarge(refusal)) this.#mostEntries = Math.ceil(this.#most(request) / 2)
-    if (refusal) return { ...over, result: { ...nothing, failures: [...settled.failures, refusal] } }
+    if (replies.some(isUnanswered)) return { ...over, result: nothing }
+    if (reply instanceof RedisReplyError) return { ...over, result: this.#refused(nothing, request, reply) }
     const items = replyItems(reply as RedisReply)
     const [text, now] = items.slice(SEEN_AT)
     const delayed = delays ? replies.at(-1) : null
@@ -186,13 +187,7 @@ export class OrderedReads {
       ...seenPauses(replyAsText(text), Number(replyAsText(now))),
       ...(delayed instanceof Error ? {} : seenDelays(replyAsText(delayed))),
     }
-    return {
-      result: { ...nothing, ...seen },
-      isOver: false,
-      before: at === 0 ? null : (replies[0] as RedisReply),
-      script: items,
-      behind: behind ? (replies[at + 1] ?? null) : null,
-    }
+    return { result: { ...nothing, ...seen }, isOver: false, told: items, behind: replies.slice(1, 1 + behind.length) }
   }
 
   /** Whether the letters are still there that keys wait for: some of them a run. */

@@ -90,28 +90,22 @@ return answer(redis.call('XREADGROUP', 'GROUP', group, consumer, 'COUNT', count,
 }
 
 /**
- * Inspects a read that went before it in the same write, by XREADGROUP: whoever lost the slot, or whose request came late, may have read under its name as well. Nothing but the holder of the slot takes what lies there: with nothing pending
- * between the last id that it has heard of and the first that came, all that was read is in its hands.
+ * Acknowledges what was read before, and is in no lane, ahead of a read in the same write, as `readInOrderScript` does.
  *
- * What was read before, and is in no lane, is acknowledged, as by `readInOrderScript`.
- *
- * KEYS stream, lease, paused. ARGV group, consumer, token, the id above which this run has heard of nothing, then ids to acknowledge. Answers the lowest id above that under the slot's name, '' if there is none, or 2: the slot went to
- * another; 0; ''; how many of the ids were pending, -1 if the slot went to another; the text of what is paused, and the server's time.
+ * KEYS stream, lease, paused. ARGV group, token, then ids to acknowledge. Answers 2 if the slot went to another, else 0; 0; ''; how many of the ids were pending, -1 if the slot went to another; the text of what is paused, and the
+ * server's time.
  */
-export const inspectReadScript: LuaScript = {
+export const ackBeforeReadScript: LuaScript = {
   keyCount: 3,
   lua: `
-local stream, group, token = KEYS[1], ARGV[1], ARGV[3]
 local seen = redis.call('MGET', KEYS[2], KEYS[3])
 local text, now = seen[2], ''
 if text then
   local time = redis.call('TIME')
   now = ('%.0f'):format(time[1] * 1000 + math.floor(time[2] / 1000))
 end
-if token == '' or seen[1] ~= token then return {${NOT_READ_ANSWERS.slotLost}, 0, '', -1, text, now} end
-local acked = #ARGV > 4 and redis.call('XACK', stream, group, unpack(ARGV, 5)) or 0
-local first = redis.call('XPENDING', stream, group, '(' .. ARGV[4], '+', 1, ARGV[2])[1]
-return {first and first[1] or '', 0, '', acked, text, now}
+if ARGV[2] == '' or seen[1] ~= ARGV[2] then return {${NOT_READ_ANSWERS.slotLost}, 0, '', -1, text, now} end
+return {0, 0, '', #ARGV > 2 and redis.call('XACK', KEYS[1], ARGV[1], unpack(ARGV, 3)) or 0, text, now}
 `,
 }
 
