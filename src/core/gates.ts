@@ -40,6 +40,9 @@ export const LONGEST_TURN_MS = 3_600_000
 /** A place's hold, in milliseconds, before any is known. */
 export const UNKNOWN_HOLD_MS = 100
 
+/** The longest between two requests of an entry for a place, in milliseconds, where none was taken or given back for longer: as of a run that died, or while a call takes far longer than those before it. A power of two. */
+export const STUCK_PLACE_MS = 512
+
 /** How soon who finds a probe under way asks again, in milliseconds. */
 export const PROBE_WAIT_MS = 1_000
 

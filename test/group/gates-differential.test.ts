@@ -247,3 +247,30 @@ it.each(['server', 'memory'] as const)('who came later stands behind whose turn 
   await passes(3)
   expect(await kinds('n5', pass('11-0'), pass('10-0', true))).toEqual(['turn', 'pass'])
 })
+
+it.each([
+  ['a server', () => serverSide(redis)],
+  ['memory', memorySide],
+] as const)('%s has who waits ask rarely once no place has been taken or given back for long', async (_name, make) => {
+  const side = make()
+  await side.clear()
+  const passing = (n: number): GateOperation => ({
+    op: 'pass',
+    entryId: `${n}-0`,
+    holder: `poller-0:x:${n}-0`,
+    isKnown: true,
+    eventType: '',
+    places: [{ key: keys.places('a'), max: 1 }],
+    turns: [],
+  })
+  await side.ask('n1', 1, [passing(1)])
+  await side.set(keys.places('a'), 'avg', '5')
+  const [soon] = await side.ask('n2', 1, [passing(2)])
+  await side.pass()
+  const [rare] = await side.ask('n3', 1, [passing(3)])
+
+  expect([soon?.kind, rare?.kind]).toEqual(['place', 'place'])
+  expect(soon?.at).toBeLessThan(100)
+  expect(rare?.at).toBeGreaterThanOrEqual(512)
+  expect(rare?.at).toBeLessThan(1_024 + 10)
+})

@@ -4,6 +4,7 @@ import {
   LINE_IS_STALE_MS,
   LONGEST_LINE_MS,
   LONGEST_TURN_MS,
+  STUCK_PLACE_MS,
   UNKNOWN_HOLD_MS,
 } from '../../core/gates.ts'
 import type { JoinedCommand } from '../../core/outcome.ts'
@@ -26,6 +27,8 @@ export interface Limit {
   woke: number
   queue: TurnQueue
   avg: number | undefined
+  /** When a place was taken or given back last. */
+  moved: number | undefined
   gap: number | undefined
   /** When the last one asks again, of this call. */
   soon: number
@@ -98,9 +101,9 @@ export class MemoryLimits {
       queue = ''
     }
     const read = Object.fromEntries(NUMBERS.map((name) => [name, numbers.get(name) ?? 0]))
-    const [avg, gap] = [numbers.get('avg'), numbers.get('gap')]
+    const [avg, gap, moved] = [numbers.get('avg'), numbers.get('gap'), numbers.get('moved')]
     const ofCall = { queue: new TurnQueue(queue), soon: 0, ends, per: 0, hasChanged: false }
-    return { key, holders, avg, gap, ...(read as Record<(typeof NUMBERS)[number], number>), ...ofCall }
+    return { key, holders, avg, gap, moved, ...(read as Record<(typeof NUMBERS)[number], number>), ...ofCall }
   }
 
   /** Others wait in line, and get their place. */
@@ -113,13 +116,14 @@ export class MemoryLimits {
     if (!limit.holders.delete(`@${holder}`)) return
     limit.avg = limit.avg === undefined ? heldMs : limit.avg * 0.8 + heldMs * 0.2
     this.#run('HDEL', key, `@${holder}`)
-    limit.hasChanged = true
+    Object.assign(limit, { moved: this.#now, hasChanged: true })
   }
 
   hold(key: string, holder: string, ends: number): void {
     const limit = this.of(key)
     limit.holders.add(`@${holder}`)
-    Object.assign(limit, { ends: Math.max(limit.ends, ends), used: this.#now, hasChanged: true })
+    const now = this.#now
+    Object.assign(limit, { ends: Math.max(limit.ends, ends), used: now, moved: now, hasChanged: true })
     this.#run('HSET', key, `@${holder}`, num(ends))
   }
 
@@ -129,7 +133,10 @@ export class MemoryLimits {
     if (limit.line <= this.#now) limit.used = this.#now
     limit.line = Math.max(limit.line, this.#now) + step
     limit.hasChanged = true
-    return limit.line
+    limit.moved = Math.min(limit.moved ?? this.#now, this.#now)
+    const waitMs = Math.min(STUCK_PLACE_MS, 2 ** Math.floor(Math.log2((this.#now - limit.moved) / 2)))
+    if (waitMs <= step) return limit.line
+    return Math.ceil(Math.max(limit.line, this.#now + waitMs) / waitMs) * waitMs
   }
 
   /** What a rate limit is by now. */
@@ -194,9 +201,10 @@ export class MemoryLimits {
   }
 
   #save(limit: Limit): void {
-    const { key, line, used, free, late, peak, since, asked, woke, queue, avg, gap, ends, per } = limit
+    const { key, line, used, free, late, peak, since, asked, woke, queue, avg, moved, gap, ends, per } = limit
     const ofRate = gap === undefined ? {} : { free, late, peak, since, gap, asked, woke }
-    const numbers = Object.entries({ line, used, ...ofRate, ...(avg !== undefined && { avg }) })
+    const ofPlaces = { ...(avg !== undefined && { avg }), ...(moved !== undefined && { moved }) }
+    const numbers = Object.entries({ line, used, ...ofRate, ...ofPlaces })
     const waiting = gap === undefined ? [] : ['queue', queue.toString()]
     this.#run('HSET', key, ...numbers.flatMap(([name, value]) => [name, num(value)]), ...waiting)
     // who comes back after a time in which nobody ran finds who came before

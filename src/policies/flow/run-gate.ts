@@ -252,7 +252,7 @@ export class RunGate implements GateOfRun {
     } else {
       const waitMs = answer.kind === 'none' ? NO_ROOM_MS : serverTime.surelyAt(answer.at) - now
       if (waiting.hasWaitedMs(now) + waitMs <= HOLD_MS)
-        waiting.wait(now + Math.max(1, waiting.turns.length > 0 ? earlier(waitMs) : waitMs))
+        waiting.wait(now + Math.max(1, answer.kind === 'turn' ? earlier(waitMs) : waitMs))
       else {
         const delayMs = Math.max(0, serverTime.surelyAt(comesBackAt(answer.at)) - now)
         this.#setAside(waiting, waiting.parkDecision(answer.kind, delayMs))

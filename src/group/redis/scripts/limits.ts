@@ -1,7 +1,16 @@
-import { CLOCK_STEP_MS, KEPT_TURN_MS, LINE_IS_STALE_MS, LONGEST_TURN_MS, RUNS_PER_QUEUE } from '../../../core/gates.ts'
+import {
+  CLOCK_STEP_MS,
+  KEPT_TURN_MS,
+  LINE_IS_STALE_MS,
+  LONGEST_TURN_MS,
+  RUNS_PER_QUEUE,
+  STUCK_PLACE_MS,
+} from '../../../core/gates.ts'
 
 /**
  * Places of concurrency limits, and turns of rate limits, each read once in a call. `line` is the time at which the last of those that wait asks again. Needs the locals now, ahead, most, num.
+ *
+ * Who waits for a place asks again at its time in line; later, once no place was taken or given back for long (`moved`): the next may be as far away, however short calls were. All that wait so ask at the same times, multiples of a power of two.
  *
  * Who waits for a turn stands in the limit's queue, in the order of entry ids, whatever the order in which they ask: a number for each, or, far behind, the first and the last of some with
  * how many they are, and when it comes back. Others that stand before, and are due by then, have a turn first, unless they let it pass.
@@ -31,7 +40,7 @@ local function limitOf(key)
     known.queue[#known.queue + 1] = {first = first, last = tonumber(last or '') or first, count = count, at = tonumber(at or '') or 0, latest = tonumber(latest or at or '') or 0}
     known.waiting = known.waiting + count
   end
-  known.avg, known.gap = known.numbers.avg, known.numbers.gap
+  known.avg, known.gap, known.moved = known.numbers.avg, known.numbers.gap, known.numbers.moved
   limits[key] = known
   return known
 end
@@ -43,7 +52,7 @@ local function left(key, member, heldMs)
   local limit = limitOf(key)
   if not limit.holders['@' .. member] then return end
   limit.holders['@' .. member], limit.count = nil, limit.count - 1
-  limit.avg = limit.avg and limit.avg * 0.8 + heldMs * 0.2 or heldMs
+  limit.avg, limit.moved = limit.avg and limit.avg * 0.8 + heldMs * 0.2 or heldMs, now
   redis.call('HDEL', key, '@' .. member)
   limit.changed = true
 end
@@ -51,7 +60,11 @@ local function standInLine(limit, from, step)
   if limit.line <= now then limit.used = now end
   limit.line = math.max(limit.line, from) + step
   limit.changed = true
-  return limit.line
+  if not limit.moved or limit.moved > now then limit.moved = now end
+  local _, exponent = math.frexp((now - limit.moved) / 2)
+  local wait = math.min(${STUCK_PLACE_MS}, 2 ^ (exponent - 1))
+  if wait <= step then return limit.line end
+  return math.ceil(math.max(limit.line, now + wait) / wait) * wait
 end
 -- what a rate limit is by now: another deployment may allow more or less, and handlers that start late are forgotten a window after the last
 local function ruleOf(limit, rate)
@@ -157,7 +170,7 @@ local function takeTurn(rate, turn, id, isKnown)
 end
 local function save(limit)
   local fields = {'line', 'used', unpack(limit.gap and {'free', 'late', 'peak', 'since', 'gap', 'asked', 'woke'} or {})}
-  if limit.avg then fields[#fields + 1] = 'avg' end
+  for _, name in ipairs({'avg', 'moved'}) do if limit[name] then fields[#fields + 1] = name end end
   local flat = {}
   for _, name in ipairs(fields) do flat[#flat + 1], flat[#flat + 2] = name, num(limit[name]) end
   if limit.gap then

@@ -169,7 +169,7 @@ local function pass(id, holder, isKnown, kind, places, rates)
   for _, place in ipairs(places) do
     local limit = limitOf(place.key)
     if not limit.holders['@' .. holder] then limit.holders['@' .. holder], limit.count = true, limit.count + 1 end
-    limit.ends, limit.used, limit.changed = math.max(limit.ends or 0, ends), now, true
+    limit.ends, limit.used, limit.moved, limit.changed = math.max(limit.ends or 0, ends), now, now, true
     redis.call('HSET', place.key, '@' .. holder, num(ends))
   end
   if isProbe then redis.call('HSET', breakers, 'probe ' .. kind, id, 'held ' .. kind, num(ends)) end
