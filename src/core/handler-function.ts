@@ -29,12 +29,17 @@ export function assertAwaitableFunction(action: string, name: string, value: unk
 function madeBy(value: object): string | undefined {
   const made = MAKES[Object.prototype.toString.call(value)]
   if (made !== undefined) return `${made}, which does nothing when it is called; make it async and await what it yields`
-  const isFixed = Object.getOwnPropertyDescriptor(value, 'prototype')?.writable === false
-  const isClass = isFixed && /^class[\s{]/.test(Function.prototype.toString.call(value))
-  return isClass ? 'a class; pass a function that calls the method of an instance' : undefined
+  return isClass(value) ? 'a class; pass a function that calls the method of an instance' : undefined
 }
 
-/** Whether it is a function, neither async nor a generator: the engine waits for no hook. */
+/** Whether calling it without `new` throws. */
+function isClass(value: object): boolean {
+  const isFixed = Object.getOwnPropertyDescriptor(value, 'prototype')?.writable === false
+  return isFixed && /^class[\s{]/.test(Function.prototype.toString.call(value))
+}
+
+/** Whether it is a function that can be called, neither async nor a generator: the engine waits for no hook. */
 export function isSynchronousFunction(value: unknown): boolean {
-  return typeof value === 'function' && !/(?:Async|Generator)/.test(Object.prototype.toString.call(value))
+  if (typeof value !== 'function' || isClass(value)) return false
+  return !/(?:Async|Generator)/.test(Object.prototype.toString.call(value))
 }
