@@ -371,6 +371,80 @@ function loseAnswer(url: string, nth: number): Connection {
   } as never)
 }
 
+describe('keys of lanes that somebody deletes while letters are awaited', () => {
+  const LANE_OF = '{orders}:billing:lane-of'
+
+  it.each([
+    ['the first members', LANES],
+    ['the letters', AWAITED],
+    ['the lanes of members', LANE_OF],
+  ])('let all go on once the letters are dropped, with the next poller: %s', async (_what, key) => {
+    const { publishSteps, hopeless, poll, claim, drop, ofKey, left, raw } = await startSteps()
+    for (const id of ['a1', 'b1', 'c2']) hopeless.add(id)
+    await publishSteps('a1', 'b1', 'c1', 'c2', 'a2', 'b2', 'c3', 'a3')
+    await poll()
+    await raw.del(key)
+
+    await drop()
+    await poll()
+    for (let round = 0; round < 5; round++) await claim()
+
+    expect([ofKey('a'), ofKey('b'), ofKey('c')]).toEqual([
+      ['a1', 'a2', 'a3'],
+      ['b1', 'b2'],
+      ['c1', 'c2', 'c3'],
+    ])
+    expect([await left(), await raw.exists(LANES, AWAITED, LANE_OF)]).toEqual([0, 0])
+  })
+
+  it('have nothing start before a first one that is set aside, or whose letter is there', async () => {
+    const { publishSteps, hopeless, define, poll, claim, ofKey, raw, redrive, age } = await startSteps()
+    const later = define('wait', {
+      routes: [
+        on(Stepped, ({ payload: { id } }) => {
+          if (id === 'a1') throw new Error('later')
+          throw new NonRetryableError('never')
+        }),
+      ],
+      backoff: { firstMs: 60_000, factor: 1, maxMs: 60_000 },
+    })
+    await publishSteps('a1', 'b1', 'a2', 'b2', 'a3')
+    await poll(later)
+    await raw.del(LANES)
+
+    await poll()
+    for (let round = 0; round < 2; round++) await claim()
+    expect([ofKey('a'), ofKey('b')]).toEqual([[], []])
+
+    hopeless.clear()
+    await redrive()
+    await age(61_000)
+    for (let round = 0; round < 4; round++) await claim()
+    expect([ofKey('a'), ofKey('b')]).toEqual([
+      ['a1', 'a2', 'a3'],
+      ['b1', 'b2'],
+    ])
+  })
+
+  it('are found of many lanes, by some runs', { timeout: 60_000 }, async () => {
+    const { publisher, hopeless, poll, claim, drop, left, raw } = await startSteps()
+    hopeless.add('first')
+    const keys = Array.from({ length: 250 }, (_, n) => `key${n}`)
+    for (const id of ['first', 'second'])
+      await publisher.publishMany(keys.map((key) => [Stepped, { id }, { aggregateId: key }] as const))
+    await poll()
+    await raw.hdel(LANES, 'orderedBy =key249', 'orderedBy =key99')
+    await drop()
+    let rounds = 0
+    for (; rounds < 5 && (await left()) > 0; rounds++) {
+      await poll()
+      await claim()
+    }
+
+    expect(await left()).toBe(0)
+  })
+})
+
 describe('while a poller may hold entries of the key', () => {
   it.each(['drop', 'redrive'] as const)('a %s has nothing of it start before the next poller', async (action) => {
     const steps = await startSteps()

@@ -16,7 +16,7 @@ import type { RedisReply, ReplyOrConnectionError } from '../transport.ts'
 import { lookForLettersScript } from './go-on.ts'
 import type { OrderedCalls } from './ordered-calls.ts'
 import { cameBy, LOOKED, NOTHING } from './read-answers.ts'
-import { ackBeforeReadScript, readInOrderScript, UNPLACED_ANSWER } from './read-in-order.ts'
+import { ackBeforeReadScript, readInOrderScript, STANDING_ANSWER, UNPLACED_ANSWER } from './read-in-order.ts'
 import { mayRide, withAcks } from './riding-acks.ts'
 
 /** What one request that reads was answered. */
@@ -45,6 +45,8 @@ export class OrderedReads {
   readonly #calls: OrderedCalls
   /** By the tokens of slots under which was read, so that all that is pending had a lane by then: the id above which nothing was. */
   readonly #begun = new Map<string, string>()
+  /** Somebody has deleted first members: their lanes have to be given some. */
+  lacksFirsts = false
   /** What reads ask for at most: less once an answer was larger than a service takes. */
   #mostEntries = Infinity
 
@@ -107,7 +109,8 @@ export class OrderedReads {
     const { result, isOver, told, behind } = await this.#ask(slot, settlements, request, call, letters)
     if (isOver) return result
     const [reply = null, hasLanes, last] = told
-    if (reply === UNPLACED_ANSWER && settlements.length === 0) return undefined
+    this.lacksFirsts = reply === STANDING_ANSWER
+    if ((reply === UNPLACED_ANSWER || this.lacksFirsts) && settlements.length === 0) return undefined
     if (hasLanes !== 0) this.#calls.order.mayHaveLanes = true
     else if (isFirst) this.#calls.order.mayHaveLanes = false
     const came = cameBy(reply)

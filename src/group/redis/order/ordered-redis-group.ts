@@ -26,7 +26,13 @@ import { OrderedClaims } from './ordered-claims.ts'
 import { OrderedEntryWaiter } from './ordered-entry-waiter.ts'
 import { OrderedReads } from './ordered-reads.ts'
 import { OrderedSlots } from './ordered-slots.ts'
-import { MOST_UNPLACED, placeEntriesScript, sweepLanesScript, unplacedEntriesScript } from './place-entries.ts'
+import {
+  giveFirstsScript,
+  MOST_UNPLACED,
+  placeEntriesScript,
+  sweepLanesScript,
+  unplacedEntriesScript,
+} from './place-entries.ts'
 import { NOTHING } from './read-answers.ts'
 import { lanesThereScript, POLLER_NAMES } from './read-in-order.ts'
 
@@ -86,6 +92,7 @@ export class OrderedRedisGroup extends RedisGroup implements OrderedGroup, Await
     await this.#place(slot)
     await this.#sweep(slot, 'members')
     await this.#sweep(slot, 'lanes')
+    if (this.#reads.lacksFirsts) await this.#giveFirsts(slot)
   }
 
   /** Releases what was read under the slot and never reached the run. @param known Ids of what did. */
@@ -142,6 +149,13 @@ export class OrderedRedisGroup extends RedisGroup implements OrderedGroup, Await
     for (let cursor = '0'; ; ) {
       cursor = replyAsText(await this.#run(slot, sweepLanesScript, [which, cursor]))
       if (cursor === '0') return
+    }
+  }
+
+  async #giveFirsts(slot: Slot): Promise<void> {
+    for (let after = ''; ; ) {
+      after = replyAsText(await this.#run(slot, giveFirstsScript, [after]))
+      if (after === '') return
     }
   }
 

@@ -1,5 +1,5 @@
 import { AGING_CONSUMER, PARKED_CONSUMER } from '../../../core/keys.ts'
-import { UNPLACED_CONDITION } from '../../ordering.ts'
+import { LANES_FROM, LANES_TO, UNPLACED_CONDITION } from '../../ordering.ts'
 import { LUA_SET_ASIDE } from '../scripts/aside.ts'
 import { LUA_FENCE, LUA_IS_TRIMMED, LUA_NOW_MS, LUA_READ_KEYS_BESIDE_GROUP } from '../scripts/fence.ts'
 import { LUA_HOLDER_NOTES } from '../scripts/hand-back.ts'
@@ -153,10 +153,36 @@ for i = 1, #page[2], 2 do
     elseif not isFirst then
       -- runs without order give back what waits
       local p, lane, isSuspect = pendingEntry(id), laneOfEntry(id)
-      if p[2] == '${PARKED_CONSUMER}' and not isBehind(lane, id) then place(id, saturated(p[4]), lane, isSuspect) end
+      if not isBehind(lane, id) then
+        if p[2] == '${PARKED_CONSUMER}' then place(id, saturated(p[4]), lane, isSuspect)
+        -- it is under way: somebody has deleted that it is the first
+        elseif not beside('HGET', lanes, lane) then beside('HSET', lanes, lane, id) end
+      end
     end
   elseif laneOfEntry(page[2][i + 1]) ~= page[2][i] then handOn(page[2][i]) end
 end
 return page[1]
+`,
+}
+
+/**
+ * Gives lanes in which something waits a first member where they have none, a page at a time: once those that were the first, and wait for a time or are under way, are known to be it.
+ *
+ * KEYS stream, lease, due, waiting, state, the keys of lanes. ARGV group, consumer, token, the lane to go on behind ('' from the start). Answers that, '' once all were inspected.
+ */
+export const giveFirstsScript: LuaScript = {
+  keyCount: undefined,
+  lua: `
+${BEGIN}
+if not leased() then return '' end
+local lane = ARGV[4]
+for _ = 1, 200 do
+  local from = lane == '' and '[${LANES_FROM}' or '(' .. lane .. '\\11'
+  local text = (beside('ZRANGEBYLEX', waiting, from, '(${LANES_TO}', 'LIMIT', 0, 1) or {})[1]
+  lane = text and text:match('^(.*)\\n')
+  if not lane then return '' end
+  if not beside('HGET', lanes, lane) then handOn(lane) end
+end
+return lane
 `,
 }

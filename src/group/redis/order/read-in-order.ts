@@ -9,6 +9,12 @@ import { LUA_LANE_KEYS } from './lanes.ts'
 /** What the script answers besides NOT_READ_ANSWERS: something is pending that no lane has. */
 export const UNPLACED_ANSWER = 9
 
+/** The same: something waits in a lane that has no first member, or waits for no letter any more. Somebody has deleted keys by hand. */
+export const STANDING_ANSWER = 10
+
+/** Lanes that the first read of a run inspects for that, at most: the next goes on behind them. */
+const LANES_AT_ONCE = 100
+
 /** What pollers' names begin with. */
 export const POLLER_NAMES = 'poller-'
 
@@ -33,7 +39,7 @@ end
  *
  * KEYS stream, lease, waiting, the flag of publishers, paused, state, the keys of lanes. ARGV group, consumer, token, count, max pending ('' any number), max set aside, the id above which this run
  * has read nothing ('' its first read), 1 if keys wait for dead letters, 1 if it has made members of all that is pending, then ids to acknowledge. Answers an array: what XREADGROUP does, or a number of
- * NOT_READ_ANSWERS, or 9; as a first read sees it 1 if there are lanes, 2 if keys wait for dead letters; that id, of a first read; how many of the ids were pending, -1 if the slot went to another; the text of
+ * NOT_READ_ANSWERS, or 9 or 10; as a first read sees it 1 if there are lanes, 2 if keys wait for dead letters; that id, of a first read; how many of the ids were pending, -1 if the slot went to another; the text of
  * what is paused, and the server's time.
  */
 export const readInOrderScript: LuaScript = {
@@ -75,6 +81,29 @@ if max ~= '' or isFirst then
     return members > behind + (beside('HLEN', lanes) or 0)
   end
   local function unplaced() return (beside('ZRANGEBYLEX', waiting, '[${UNPLACED_CONDITION}\\n', '(${UNPLACED_CONDITION}\\11', 'LIMIT', 0, 1) or {})[1] end
+  local function hasFirst(lane)
+    local first = beside('HGET', lanes, lane)
+    if not first or first:sub(1, 1) ~= '#' then return first end
+    return (beside('ZRANGEBYLEX', awaited, '[' .. lane .. '\\n', '(' .. lane .. '\\11', 'LIMIT', 0, 1) or {})[1]
+  end
+  local function isStanding()
+    if members == 0 then return false end
+    local from = beside('HGET', orderState, 'inspected')
+    local at = from or '[${LANES_FROM}'
+    for _ = 1, ${LANES_AT_ONCE} do
+      local text = (beside('ZRANGEBYLEX', waiting, at, '(${LANES_TO}', 'LIMIT', 0, 1) or {})[1]
+      local lane = text and text:match('^(.*)\\n')
+      if not lane then
+        if from then beside('HDEL', orderState, 'inspected') end
+        return false
+      end
+      if not hasFirst(lane) then return true end
+      at = '(' .. lane .. '\\11'
+    end
+    beside('HSET', orderState, 'inspected', at)
+    return false
+  end
+  if isFirst and placed ~= '1' and isStanding() then return answer(${STANDING_ANSWER}) end
   if isFirst and waits == '0' and beside('EXISTS', awaited) == 1 then return answer(${UNPLACED_ANSWER}) end
   -- what a run without order has read since may be as much as it has settled of the lanes
   local function isReadSince() return placed ~= '1' and pending[1] > 0 and beside('HGET', orderState, 'read') ~= last end
