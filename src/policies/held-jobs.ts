@@ -78,8 +78,9 @@ export class HeldJobs implements JobsOfPolicies {
     return policies !== undefined && (this.#pool.room(job.route) < 1 || policies.isHeld(job))
   }
 
-  letGo(job: Job): void {
-    this.#held = this.#held.filter((other) => other !== job)
+  letGo(...jobs: readonly Job[]): void {
+    const gone = new Set(jobs)
+    this.#held = this.#held.filter((job) => !gone.has(job))
   }
 
   over(jobs: readonly Job[]): void {

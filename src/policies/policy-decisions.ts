@@ -10,7 +10,7 @@ import type { Run } from '../run/run.ts'
 /** Jobs that policies hold back, and those whose outcome they have yet to say. */
 interface JobsHeld {
   readonly all: readonly Job[]
-  letGo(job: Job): void
+  letGo(...jobs: readonly Job[]): void
   takeUndecided(run: Run, id: string): Job | undefined
 }
 
@@ -29,21 +29,28 @@ export class PolicyDecisions {
     const { run } = jobs[0] as Job
     const { policies } = run
     if (!policies?.follows) return
-    let over = jobs
+    const over = [...jobs]
     // those decided about end as well, one after the other: a thousand may hang on each other
     for (let n = 0; n < over.length; n++) {
       const job = over[n] as Job
       const isDone = job.outcome !== undefined && OUTCOME_KINDS[job.outcome.kind].counter === 'acked'
       const decisions = policies.ended(job, isDone)
-      if (decisions.size > 0) over = [...over, ...this.#decideAll(run, policies, decisions)]
+      if (decisions.size > 0) for (const decided of this.#decideAll(run, policies, decisions)) over.push(decided)
     }
   }
 
   #decideAll(run: Run, policies: PoliciesOfRun, decisions: ReadonlyMap<string, CheckedPolicyDecision>): readonly Job[] {
     const now = run.time.clock.now()
-    return [...decisions].flatMap(
-      ([id, decision]) => this.#decideWaiting(run, id, (job) => policies.outcomeOf(decision, job, now)) ?? [],
-    )
+    const waiting = [...this.#held.all, ...this.#pool.queued()]
+    const decided = waiting.filter((job) => job.run === run && decisions.has(job.id) && !hasOutcome(job))
+    for (const job of decided) this.#end(job, policies.outcomeOf(decisions.get(job.id) as CheckedPolicyDecision, job, now))
+    this.#held.letGo(...decided)
+    return decided
+  }
+
+  #end(job: Job, outcome: Outcome): void {
+    job.outcome = outcome
+    this.#pool.close()
   }
 
   /** A policy says what becomes of a job that waits for its call, or whose call failed. @returns Whether there was one. */
@@ -67,8 +74,7 @@ export class PolicyDecisions {
     const job = this.#held.all.find(isIt) ?? this.#pool.queued().find(isIt)
     if (!job) return undefined
     this.#held.letGo(job)
-    job.outcome = outcomeOf(job)
-    this.#pool.close()
+    this.#end(job, outcomeOf(job))
     return job
   }
 }

@@ -11,6 +11,8 @@ export class KeyInHand {
   #undone: Set<string> | undefined
   /** Its first job, whose outcome is being stored. */
   storing: Job | undefined = undefined
+  /** What was answered by `behind` last: all from the one up to the other, as long as none came between them. */
+  #told: { readonly from: Job; readonly to: Job } | undefined
   /** How many of the jobs, from the first, wait for one call of a batch route: the next may join them. */
   gathered = 0
 
@@ -45,19 +47,33 @@ export class KeyInHand {
 
   /** It is stored, or here again. */
   forgetUndone(id: string): void {
-    this.#undone?.delete(id)
+    if (this.#undone?.delete(id)) this.forgetTold()
+  }
+
+  /** `behind` answers all of them again. */
+  forgetTold(): void {
+    this.#told = undefined
+  }
+
+  /** Its jobs behind one that stays undone, but for those that were answered so before: a thousand may end one after the other. */
+  behind(job: Job): readonly Job[] {
+    const { jobs } = this
+    const told = this.#told
+    const known = told && !isBefore(job, told.from) ? jobs.lastIndexOf(told.to) + 1 : 0
+    const to = jobs.at(-1)
+    this.#told = to && { from: told && known > 0 ? told.from : job, to }
+    return jobs.slice(known).filter((one) => isBefore(job, one))
   }
 
   add(job: Job): void {
     const last = this.jobs.at(-1)
     if (!last || isBefore(last, job)) this.jobs.push(job)
     // those of a lane go before what was read
-    else
-      this.jobs.splice(
-        this.jobs.findIndex((one) => isBefore(job, one)),
-        0,
-        job,
-      )
+    else {
+      const at = this.jobs.findIndex((one) => isBefore(job, one))
+      this.jobs.splice(at, 0, job)
+      this.forgetTold()
+    }
   }
 
   remove(job: Job): void {

@@ -214,7 +214,11 @@ export class RunOrder implements RunPolicy, OrderListener, OrderOfRun {
 
   /** What stays undone is settled once all that was read before it of its key has its outcome: claimers would start it as the first. */
   #isEarly(entry: EntryInHand): boolean {
-    return inOrder(entry)?.undoneOf?.jobs.some((job) => !job.outcome && isBefore(job, entry as Job)) === true
+    for (const job of inOrder(entry)?.undoneOf?.jobs ?? []) {
+      if (!isBefore(job, entry as Job)) return false
+      if (!job.outcome) return true
+    }
+    return false
   }
 
   conditionsWith(others: PolledConditions | undefined): PolledConditions {
@@ -231,15 +235,18 @@ export class RunOrder implements RunPolicy, OrderListener, OrderOfRun {
     if (!key || !isStoredFirst(job.outcome?.kind)) return
     this.#toBeStored.delete(entryId)
     this.#leave(job, key)
-    if (!isStored)
-      for (const [id, decision] of this.#undone(job, key))
-        this.#inside.policies.decide(id, { ...decision, policy: ORDER_POLICY })
+    if (!isStored) {
+      const behind = this.#undone(job, key)
+      // the first that is decided about has all others decided with it, so that one request settles them
+      key.forgetTold()
+      for (const [id, decision] of behind) this.#inside.policies.decide(id, { ...decision, policy: ORDER_POLICY })
+    }
     this.#inside.policies.resume()
   }
 
   #undone(job: PolicyJob, key: KeyInHand): Map<string, Decision> {
     // what goes before it runs on: its outcome is settled with theirs
-    const behind = key.jobs.filter((one) => isBefore(job as Job, one))
+    const behind = key.behind(job as Job)
     for (const one of [job as Job, ...behind]) {
       this.#keys.leaveUndone(key, one.entryId)
       const place = inOrder(one)
