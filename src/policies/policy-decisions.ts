@@ -43,7 +43,8 @@ export class PolicyDecisions {
     const now = run.time.clock.now()
     const waiting = [...this.#held.all, ...this.#pool.queued()]
     const decided = waiting.filter((job) => job.run === run && decisions.has(job.id) && !hasOutcome(job))
-    for (const job of decided) this.#end(job, policies.outcomeOf(decisions.get(job.id) as CheckedPolicyDecision, job, now))
+    for (const job of decided)
+      this.#end(job, policies.outcomeOf(decisions.get(job.id) as CheckedPolicyDecision, job, now))
     this.#held.letGo(...decided)
     return decided
   }

@@ -38,7 +38,10 @@ test('"Keys" in docs/ordering.md lists every key and field that order writes, an
     ['down', 150, 'key'],
     ['hopeless', 1_001, 'late'],
   ] as const) {
-    await publish(Array.from({ length: count }, () => id), key)
+    await publish(
+      Array.from({ length: count }, () => id),
+      key,
+    )
     for (let left = count; left > 0; left -= consumer.settings.batchSize) await poll(consumer, { redis })
     await claimOnce(consumer, { redis })
   }
@@ -46,7 +49,9 @@ test('"Keys" in docs/ordering.md lists every key and field that order writes, an
   const commands = await watch.seen()
   const written = commands.filter(([name = '', key = '']) => /^(hset|zadd)$/.test(name) && key.startsWith(PREFIX))
   const keys = new Set(written.map(([, key = '']) => key))
-  const fields = new Set(written.flatMap(([, key, ...pairs]) => (key === STATE ? pairs.filter((_, n) => n % 2 === 0) : [])))
+  const fields = new Set(
+    written.flatMap(([, key, ...pairs]) => (key === STATE ? pairs.filter((_, n) => n % 2 === 0) : [])),
+  )
   const known = new Set(namesIn(await page('CONTRIBUTING.md')).map((name) => name.replace('<name>', '')))
   const isKnown = (name: string) => known.has(name.replace(/(poller|claimer)-\d+$/, '')) || known.has(name)
   const [, section = ''] = (await page('docs/ordering.md')).split('\n## Keys\n')

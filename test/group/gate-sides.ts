@@ -12,7 +12,21 @@ import { gateQuestion, readGateReply } from '../../src/policies/flow/gate-reques
 const STEP_MS = 30_500
 export const keys = consumerKeys('orders', 'billing')
 const address = { stream: 'orders', group: 'billing', keys, settings: resolveSettings('test', {}) }
-const TIMES = ['line', 'used', 'moved', 'free', 'since', 'asked', 'woke', '@', 'opened ', 'until ', 'held ', 'fails ', 'worked ']
+const TIMES = [
+  'line',
+  'used',
+  'moved',
+  'free',
+  'since',
+  'asked',
+  'woke',
+  '@',
+  'opened ',
+  'until ',
+  'held ',
+  'fails ',
+  'worked ',
+]
 
 /** A server, or memory, that is asked. */
 export interface Side {

@@ -70,7 +70,10 @@ async function startHeld({ options = {}, hold, handlerMs = 0 }: Held) {
   const { redis } = scenario
   const define = (handler: () => unknown, own: Partial<ConsumerOptions>) =>
     billing(handler, { use: [order], handlerTimeoutMs: HANDLER_TIMEOUT_MS, maxDeliveries: 50, ...own })
-  const consumer = define(() => new Promise((resolve) => setTimeout(resolve, handlerMs)), { ...options, mode: 'listen' })
+  const consumer = define(() => new Promise((resolve) => setTimeout(resolve, handlerMs)), {
+    ...options,
+    mode: 'listen',
+  })
   const failing = define(
     () => {
       throw new Error('no')

@@ -3,6 +3,7 @@ import { differencesIn } from './accounting/audit.ts'
 import type { Books } from './accounting/books.ts'
 import { keepBooks } from './accounting/chaos.ts'
 import {
+  calledEarly,
   FORGERIES,
   metricNames,
   missesEvent,
@@ -22,10 +23,13 @@ const PATIENCE_MS = 120_000
 
 let kept: Promise<Books> | undefined
 let keptOnce: Promise<Books> | undefined
+let keptOrdered: Promise<Books> | undefined
 /** Those of one run, whichever test asks first. */
 const books = () => (kept ??= keepBooks(SEED))
 /** Those of a run in which events are published more than once, and handled once. */
 const booksOnce = () => (keptOnce ??= keepBooks(SEED, { once: true }))
+/** Those of a run in which one of the groups keeps the order of keys. */
+const booksOrdered = () => (keptOrdered ??= keepBooks(SEED, { ordered: true }))
 
 afterEach(() => {
   vi.restoreAllMocks()
@@ -149,6 +153,37 @@ describe(`the books of a run with faults and duplicates, seed ${SEED},`, { timeo
 
   it.each(Object.entries(ONCE_FORGERIES))('disagree where %s', async (_what, forge) => {
     expect(differencesOf(forge(await booksOnce()))).not.toEqual([])
+  })
+})
+
+describe(`the books of a run with faults and a group in order, seed ${SEED},`, { timeout: PATIENCE_MS }, () => {
+  it('agree: no event was called before its turn', async () => {
+    expect(differencesIn(await booksOrdered())).toEqual([])
+  })
+
+  it('report what waited behind another of its key, and every fault', async () => {
+    const all = await booksOrdered()
+    const ofGroup = partsOf(all).filter(({ group }) => all.ordered.includes(group))
+    const sum = (member: 'parked' | 'waiting' | 'retried' | 'deadLettered') =>
+      ofGroup.reduce((n, { report }) => n + (report[member] ?? 0), 0)
+
+    expect(sum('waiting')).toBeGreaterThan(20)
+    expect(sum('parked')).toBeGreaterThanOrEqual(sum('waiting'))
+    expect([sum('retried'), sum('deadLettered')].every((count) => count > 5)).toBe(true)
+    expect([all.killed.length, all.lostGroups.length]).toEqual([2, 1])
+    expect(ofGroup.some(({ troubles }) => troubles.has('cut'))).toBe(true)
+    expect(metricNames(all)).toEqual(expect.arrayContaining(['WaitingEventCount']))
+  })
+
+  it.each(['parked', 'acked', 'released'] as const)(
+    'disagree where a report counts one too many as %s',
+    async (member) => {
+      expect(differencesOf(reportsMore(member)(await booksOrdered()))).not.toEqual([])
+    },
+  )
+
+  it('disagree where an event was called before one that was yet to succeed', async () => {
+    expect(differencesOf(calledEarly(await booksOrdered()))).not.toEqual([])
   })
 })
 

@@ -67,9 +67,11 @@ const auditGroup: Audit = (books, ledger, group, watch, dimensions) => {
   const metric = (name: string) => watch.sum(name, dimensions)
   for (const [name, numberOf] of Object.entries(COUNTED))
     ledger.equal(`${group}: ${name}`, metric(name), sum(parts.map(({ report }) => numberOf(report))))
-  const took = (action: string) => sum(parts.map(({ report }) => (action === 'read' ? report.read : report.claimed)))
-  ledger.equal(`${group}: PolledEventCount`, metric('PolledEventCount'), took('read'))
-  ledger.equal(`${group}: ClaimedEventCount`, metric('ClaimedEventCount'), took('claim'))
+  const read = sum(parts.map(({ report }) => report.read))
+  // a poller that keeps order takes what is due as well, which is no claim
+  const claimed = sum(parts.map(({ action, report }) => (action === 'claim' ? report.claimed : 0)))
+  ledger.equal(`${group}: PolledEventCount`, metric('PolledEventCount'), read)
+  ledger.equal(`${group}: ClaimedEventCount`, metric('ClaimedEventCount'), claimed)
   ledger.equal(`${group}: lines`, watch.values('InvokedEventCount', dimensions).length, parts.length)
   ledger.equal(
     `${group}: PollingErrorCount`,

@@ -43,7 +43,9 @@ export function auditReports(books: Books, ledger: Ledger): void {
     ledger.atMost(`${what}: failed`, report.failed, report.invoked)
     // nothing is ignored, and only duplicates wait
     ledger.equal(`${what}: ignored and unguarded`, ignored + report.unguarded, 0)
-    if (!books.once) ledger.equal(`${what}: duplicates and parked`, report.duplicates + parked, 0)
+    const isOrdered = books.ordered.includes(group)
+    if (!books.once && !isOrdered) ledger.equal(`${what}: duplicates and parked`, report.duplicates + parked, 0)
+    ledger.atMost(`${what}: waiting`, report.waiting ?? 0, isOrdered ? parked : 0)
     const withoutCall = acked - (report.invoked - report.failed)
     if (troubles.size === 0) ledger.atMost(`${what}: acked without a call`, withoutCall, report.duplicates)
     // what was handed back for want of capacity was released, or others had it by then

@@ -1,6 +1,7 @@
 import { auditEvents } from './audit-events.ts'
 import { auditMetrics, auditPublished } from './audit-metrics.ts'
 import { auditObservers } from './audit-observers.ts'
+import { auditOrder } from './audit-order.ts'
 import { auditReports } from './audit-reports.ts'
 import { auditServer } from './audit-server.ts'
 import type { Books } from './books.ts'
@@ -13,6 +14,7 @@ const AUDITS: readonly ((books: Books, ledger: Ledger) => void)[] = [
   auditPublished,
   auditServer,
   auditEvents,
+  auditOrder,
 ]
 
 /** Where the books do not agree with each other; nothing if they do. */

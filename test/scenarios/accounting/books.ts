@@ -106,11 +106,15 @@ interface GroupHoldings {
 export interface BooksOptions {
   /** Consumers are `idempotent`, and publishers publish some events more than once. */
   readonly once?: boolean
+  /** Group `search` keeps the order of keys. */
+  readonly ordered?: boolean
 }
 
 /** All that was written down of a run, by everybody who took part. Nobody copied from another. */
 export interface Books {
   readonly once: boolean
+  /** Groups that keep the order of keys. */
+  readonly ordered: readonly string[]
   readonly groups: readonly string[]
   readonly maxDeliveries: number
   readonly service: string

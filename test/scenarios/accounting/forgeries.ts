@@ -1,5 +1,7 @@
 import type { ConsumerReport, Observed } from 'millrace'
+import { compareEntryIds } from '../../../src/core/entry.ts'
 import type { Books, Measurement, Publishing, Visit } from './books.ts'
+import { keyOf } from './ordering.ts'
 
 /** The books with something in them that did not happen, or without something that did; `undefined`: there is nothing of the kind. */
 export type Forgery = (books: Books) => Books | undefined
@@ -113,6 +115,22 @@ export const FORGERIES: Readonly<Record<string, Forgery>> = {
     const { PendingEntries = 0 } = written
     return { ...measurement, written: { ...written, PendingEntries: PendingEntries + 1 } }
   }),
+}
+
+/** An event of a group in order was called before the one that goes before it had succeeded. */
+export const calledEarly: Forgery = ({ visits, ordered, ...books }) => {
+  const isNext = (one: Visit, other: Visit) =>
+    one.group === other.group &&
+    one.life === other.life &&
+    keyOf(one.eventId) === keyOf(other.eventId) &&
+    compareEntryIds(one.entryId, other.entryId) < 0
+  for (const [n, visit] of visits.entries()) {
+    if (!ordered.includes(visit.group) || visit.ending !== 'succeeded') continue
+    const at = visits.findIndex((other, m) => m > n && isNext(visit, other))
+    const next = visits[at]
+    if (next) return { ...books, ordered, visits: visits.toSpliced(at, 1).toSpliced(n, 0, next) }
+  }
+  return undefined
 }
 
 /** What may be wrong where events are handled once. */
