@@ -37,8 +37,8 @@ const OPTIONS: Readonly<Record<string, (given: never) => unknown>> = {
 
 const REFUSED: Readonly<Record<string, unknown>> = {
   'a class': class {},
-  'a class that gives a key': class {
-    static key = 'a'
+  'a class with a method': class {
+    key() {}
   },
   'a class of another realm': runInNewContext('(class { })'),
   'an async function': async () => 'a',
