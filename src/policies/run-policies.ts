@@ -95,7 +95,9 @@ export class RunPolicies implements PoliciesOfRun {
   }
 
   dueOf(run: Run, pool: CallPool): DueBesideReads {
-    return new DueByPolicies(run, pool, this, this.#gate?.setsAsideForTurns === true || this.#order !== undefined)
+    const order = this.#order
+    const takes = this.#gate?.setsAsideForTurns === true || order !== undefined
+    return new DueByPolicies(run, pool, this, takes, order && (() => order.mayHaveLanes))
   }
 
   get conditions(): PolledConditions | undefined {
