@@ -19,7 +19,7 @@ export const MAX_ERROR_BYTES = 8_192
  * The server adds `fieldCount`, the number of the entry's own pairs, and then those pairs as they are.
  */
 export function deadLetterHeadFields(origin: DeadLetterOrigin, facts: DeadLetterFacts): string[] {
-  const error = errorTexts(facts.error, detail)
+  const error = deadLetterErrorTexts(facts.error)
   const head: Record<string, string | undefined> = {
     originalStream: origin.stream,
     originalId: origin.entryId,
@@ -38,6 +38,11 @@ export function deadLetterHeadFields(origin: DeadLetterOrigin, facts: DeadLetter
     traceparent: facts.traceparent,
   }
   return Object.entries(head).flatMap(([name, value]) => [name, value ?? ''])
+}
+
+/** What a dead letter says of its error. */
+export function deadLetterErrorTexts(error: unknown): { name: string; message: string; stack: string } {
+  return errorTexts(error, detail)
 }
 
 /** What was thrown, as texts: handlers may throw anything, also what cannot be read. All empty if nothing was. */

@@ -16,7 +16,8 @@ import type { RedisReply } from '../../group/redis/transport.ts'
 import { ageOfEntryIfKnown } from './ages.ts'
 import { endOfCondition, findConditions, startOfCondition } from './aside.ts'
 import type { FirstOfKeyInspection, KeyInspection } from './inspection.ts'
-import { ask, idOfFirst, NO_ENTRY, type WaitingLane } from './order-lanes.ts'
+import { lastErrorsOf } from './order-errors.ts'
+import { ask, idOfFirst, NO_ENTRY, placesOf, type WaitingLane } from './order-lanes.ts'
 
 /** What is known of a group when its keys are named. */
 export interface KeyContext {
@@ -37,7 +38,8 @@ export interface OrderedConsumer {
 }
 
 /**
- * What waits in each of some lanes, and what for: a request of six commands a lane; two more, and one or two for each condition, where a first entry waits for one.
+ * What waits in each of some lanes, and what for: a request of five commands a lane, and one for the last errors, or three where keys wait for dead letters; two more, and one or two for each condition, where a first
+ * entry waits for one.
  *
  * @throws {RedisReplyError} The server refuses one of them.
  */
@@ -49,7 +51,7 @@ export async function inspectKeys(
   const { group, keys, at } = context
   const { laneOf } = laneKeys(keys)
   const ids = lanes.map(({ first }) => idOfFirst(first))
-  const replies = await ask(
+  const asked = ask(
     sender,
     lanes.flatMap(({ lane }, n) => {
       const id = ids[n] as string
@@ -62,9 +64,12 @@ export async function inspectKeys(
       ] as const
     }),
   )
+  const firsts = lanes.map(({ lane, first }, n) => ({ lane, id: ids[n] as string, isLetter: first.startsWith('#') }))
+  const [replies, errors] = await Promise.all([asked, lastErrorsOf(sender, keys, firsts)])
   const seen = lanes.map((lane, n) => {
     const [waiting, ...of] = replies.slice(5 * n, 5 * n + 5)
-    return { lane, waiting: Number(waiting), first: firstOf(ids[n] as string, lane, of, context) }
+    const first = firstOf(ids[n] as string, lane, of, context)
+    return { lane, waiting: Number(waiting), first: errors[n] ? { ...first, error: errors[n] } : first }
   })
   const conditions = seen.some(({ first }) => first.state === 'condition') ? await conditionsOf(sender, keys) : []
   return Promise.all(
@@ -145,22 +150,13 @@ async function withCondition(
   const counts = await ask(
     sender,
     conditions.map((condition) => {
-      const place = `${condition}\n${sortable(first.id)}`
-      return ['zlexcount', keys.waiting, `[${place}:`, `(${place};`]
+      return ['zlexcount', keys.waiting, ...placesOf(condition, first.id)]
     }),
   )
   const at = counts.findIndex((count) => Number(count) > 0)
   if (at < 0) return first
   const condition = parseCondition(conditions[at] as string)
   const breaker = breakers.find(({ eventType }) => eventType === first.eventType)
-  const error = condition.reason === 'circuitBreaker' ? breaker?.error : undefined
+  const error = first.error ?? (condition.reason === 'circuitBreaker' ? breaker?.error : undefined)
   return { ...first, condition, ...(error && { error }) }
-}
-
-/** As the index has it: the length of each number, as a letter, before it. */
-function sortable(id: string): string {
-  return id
-    .split('-')
-    .map((number) => String.fromCharCode(64 + number.length) + number)
-    .join('')
 }
