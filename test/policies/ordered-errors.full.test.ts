@@ -1,8 +1,11 @@
 import type { Connection, Consumer, ConsumerOptions, EventHandler } from 'millrace'
-import { createPublisher, defineConsumer, NonRetryableError, on, onBatch, orderedBy, poll } from 'millrace'
+import { createPublisher, defineConsumer, NonRetryableError, on, onBatch, orderedBy, poll, UnavailableError } from 'millrace'
 import { inspectStreams, redriveDeadLetters } from 'millrace/operate'
 import { connectMemory } from 'millrace/testing'
 import { describe, expect, test } from 'vitest'
+import { systemClock } from '../../dist/clock.js'
+import { createMemoryConnection } from '../../dist/group/memory/memory-connection.js'
+import { MemoryServer } from '../../dist/group/memory/memory-server.js'
 import { claimOnce } from '../support/claim-once.ts'
 import { OrderPaid, startScenario } from '../support/scenario.ts'
 
@@ -22,13 +25,14 @@ const keyOf = (fields: readonly (readonly [unknown, unknown])[] = []) =>
 
 const WORLDS: Readonly<Record<string, () => Promise<World>>> = {
   async memory() {
-    const redis = connectMemory()
+    const server = new MemoryServer(systemClock)
+    const redis = createMemoryConnection(server)
     return {
       redis,
       async errors() {
         const keys = new Map(redis.entries('orders').map(({ id, fields }) => [id, keyOf(fields)]))
-        const kept = redis.pending('orders', 'billing').filter(({ lastError }) => lastError !== undefined)
-        return Object.fromEntries(kept.map(({ id, lastError }) => [keys.get(id) as string, lastError as string]))
+        const kept = [...server.lanes(STATE).errors]
+        return Object.fromEntries(kept.map(([id, error]) => [keys.get(id) as string, error]))
       },
       loseGroup: async () => redis.destroyGroup('orders', 'billing'),
     }
@@ -93,6 +97,48 @@ describe.each(Object.entries(WORLDS))('the last error of the first of a key, %s'
     await claimOnce(failing(undefined), { redis })
 
     expect(await errors()).toEqual({})
+  })
+
+  test('is of whole characters also where it is short', async () => {
+    const { redis, errors } = await start()
+    await publish(redis, 'a')
+
+    await poll(failing(new Error('half \ud83d')), { redis })
+
+    expect(await errors()).toEqual({ a: 'Error: half \ufffd' })
+  })
+
+  test('goes where a poller takes all of its key at once', async () => {
+    const { redis, errors } = await start()
+    await publish(redis, 'a', 'a', 'a')
+    await poll(failing(new UnavailableError('later')), { redis })
+    expect(await errors()).toEqual({ a: 'UnavailableError: later' })
+    const seen: unknown[] = []
+
+    await poll(
+      billing(async () => void seen.push(await errors()), { mode: 'drain' }),
+      { redis },
+    )
+
+    expect(seen).toEqual([{}, {}, {}])
+  })
+
+  test('stays while a claimer has it in hand', async () => {
+    const { redis, errors } = await start()
+    await publish(redis, 'a', 'a')
+    await poll(failing(new Error('no')), { redis })
+    const seen: unknown[] = []
+
+    await claimOnce(
+      billing(async () => {
+        seen.push(await errors())
+        throw new UnavailableError('later')
+      }),
+      { redis },
+    )
+
+    expect(seen).toEqual([{ a: 'Error: no' }])
+    expect(await errors()).toEqual({ a: 'UnavailableError: later' })
   })
 
   test('is one line of 200 characters, of whole ones', async () => {
@@ -162,6 +208,18 @@ describe.each(Object.entries(WORLDS))('the last error of the first of a key, %s'
 
     expect(await errors()).toEqual({ b: 'Error: two' })
   })
+})
+
+test('a connection to memory shows the last error of what is set aside in order', async () => {
+  const redis = connectMemory()
+  await publish(redis, 'a', 'a')
+
+  await poll(failing(new Error('mail is down')), { redis })
+
+  expect(redis.pending('orders', 'billing').map(({ lastError }) => lastError)).toEqual([
+    'Error: mail is down',
+    undefined,
+  ])
 })
 
 test('inspectStreams() says what a dead letter says that a key waits for, and nothing of what was redriven', async () => {
