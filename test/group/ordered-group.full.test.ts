@@ -180,7 +180,7 @@ describe.each(Object.entries(WORLDS))('a group that keeps order, %s', (_name, st
     expect(second.started.map(({ id }) => id)).toEqual([two.id])
   })
 
-  it('keeps the last error of a member of a lane, that only who has it in hand can change', async () => {
+  it('keeps the last error of a member, which only its holder can change', async () => {
     const { group, slot, errors, takeLease } = await begin('a', 'b')
     const { entries } = await group.settleAndRead(slot, [], { count: 10 })
     const failed = (entry: object, message: string, outcome: Settlement['outcome'] = { kind: 'retry', delayMs: 0 }) =>

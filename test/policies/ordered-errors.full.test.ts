@@ -1,5 +1,14 @@
-import type { Connection, Consumer, ConsumerOptions, EventHandler } from 'millrace'
-import { createPublisher, defineConsumer, NonRetryableError, on, onBatch, orderedBy, poll, UnavailableError } from 'millrace'
+import type { Connection, Consumer, ConsumerOptions, EventHandler, EventOf } from 'millrace'
+import {
+  createPublisher,
+  defineConsumer,
+  NonRetryableError,
+  on,
+  onBatch,
+  orderedBy,
+  poll,
+  UnavailableError,
+} from 'millrace'
 import { inspectStreams, redriveDeadLetters } from 'millrace/operate'
 import { connectMemory } from 'millrace/testing'
 import { describe, expect, test } from 'vitest'
@@ -53,11 +62,11 @@ const WORLDS: Readonly<Record<string, () => Promise<World>>> = {
   },
 }
 
-function billing(handler: EventHandler<never>, options: Partial<ConsumerOptions> = {}): Consumer {
+function billing(handler: EventHandler<EventOf<typeof OrderPaid>>, options: Partial<ConsumerOptions> = {}): Consumer {
   return defineConsumer({
     stream: 'orders',
     group: 'billing',
-    routes: [on(OrderPaid, handler as EventHandler<typeof OrderPaid>)],
+    routes: [on(OrderPaid, handler)],
     use: [order],
     mode: 'once',
     backoff: atOnce,
@@ -160,12 +169,18 @@ describe.each(Object.entries(WORLDS))('the last error of the first of a key, %s'
     await publish(redis, ...keys, ...keys)
 
     await poll(
-      billing(({ aggregateId }) => Promise.reject(new Error(`no ${aggregateId}`)), { batchSize: 200, concurrency: 100 }),
+      billing(({ aggregateId }) => Promise.reject(new Error(`no ${aggregateId}`)), {
+        batchSize: 200,
+        concurrency: 100,
+      }),
       { redis },
     )
 
     expect(await errors()).toEqual(Object.fromEntries(keys.map((key) => [key, `Error: no ${key}`])))
-    await poll(billing(() => {}, { mode: 'drain' }), { redis })
+    await poll(
+      billing(() => {}, { mode: 'drain' }),
+      { redis },
+    )
     for (let round = 0; round < 3; round++) await claimOnce(working, { redis })
     expect(await errors()).toEqual({})
   })
@@ -175,7 +190,10 @@ describe.each(Object.entries(WORLDS))('the last error of the first of a key, %s'
     await publish(redis, 'a', 'a', 'b')
     const routes = [onBatch(OrderPaid, () => Promise.reject(new Error('no')))]
 
-    await poll(billing(() => {}, { routes }), { redis })
+    await poll(
+      billing(() => {}, { routes }),
+      { redis },
+    )
 
     expect(await errors()).toEqual({ a: 'Error: no', b: 'Error: no' })
     // what follows comes first by then
@@ -222,7 +240,7 @@ test('a connection to memory shows the last error of what is set aside in order'
   ])
 })
 
-test('inspectStreams() says what a dead letter says that a key waits for, and nothing of what was redriven', async () => {
+test('inspectStreams() shows the error of a dead letter that a key waits for, until it is redriven', async () => {
   const { redis } = await startScenario()
   const use = [orderedBy(({ aggregateId }) => aggregateId, { afterDeadLetter: 'wait' })]
   const consumer = billing(() => Promise.reject(new NonRetryableError('never\nmore')), { use })

@@ -73,11 +73,7 @@ function acked(calls: MemoryGroupBase, group: MemoryConsumerGroup | undefined, {
   return group?.pending.delete(id) ?? false
 }
 
-function move(
-  calls: MemoryGroupBase,
-  group: MemoryConsumerGroup,
-  settlement: Settlement,
-): void {
+function move(calls: MemoryGroupBase, group: MemoryConsumerGroup, settlement: Settlement): void {
   const { id, deliveryCount, outcome, isTaken } = settlement
   const move = planReturnToPending(outcome, deliveryCount, isTaken)
   if (move.owner === PARKED_CONSUMER) calls.setAside(group, id, move)

@@ -81,7 +81,9 @@ describe('ordered-key', () => {
     await pause(ordered(fails), { redis, type: 'OrderPaid' })
 
     expect(await found('ordered-key', scenario, ordered(fails))).toEqual([
-      expect.stringMatching(/, which is paused; the last error was "Error: mail is down" → millrace resume orders billing, with --type OrderPaid where only/),
+      expect.stringMatching(
+        /, which is paused; the last error was "Error: mail is down" → millrace resume orders billing, with --type OrderPaid where only/,
+      ),
     ])
   })
 

@@ -112,7 +112,7 @@ test('inspectStreams() names the circuit breaker that a key waits for, and its e
   })
 })
 
-test('inspectStreams() says no error that it does not know, but of a circuit breaker the name of what it saw', async () => {
+test('inspectStreams() shows no error that is not kept, or what a circuit breaker saw', async () => {
   const scenario = await startScenario()
   const { redis, raw } = scenario
   await publish(scenario, 'a', 'a')
@@ -203,7 +203,8 @@ test('millrace status shows keys as text, cut, and with nothing that a terminal 
     [strange, undefined],
   ])
   const lines = await printed(scenario, '--details')
-  const behind = '1 waits, the oldest published AGE ago, behind ID OrderPaid, delivery 1, due in AGE, last error Error: mail is down'
+  const behind =
+    '1 waits, the oldest published AGE ago, behind ID OrderPaid, delivery 1, due in AGE, last error Error: mail is down'
   expect(
     lines
       .slice(

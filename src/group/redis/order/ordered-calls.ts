@@ -242,8 +242,8 @@ export class OrderedCalls extends RedisGroupCalls {
       const text = lastErrorOf(one)
       return text === undefined ? [] : [one.id, text]
     })
-    const told = Number(this.ordering.waitsForLetters) + (errors.length > 0 ? 2 : 0)
-    return [...known, known.length / 2, ...errors, ...(errors.length > 0 ? [errors.length / 2] : []), told]
+    const flags = Number(this.ordering.waitsForLetters) + (errors.length > 0 ? 2 : 0)
+    return [...known, known.length / 2, ...errors, ...(errors.length > 0 ? [errors.length / 2] : []), flags]
   }
 
   /** The lane of an entry that the server may not know. */

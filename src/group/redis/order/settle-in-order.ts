@@ -38,15 +38,15 @@ export const settleInOrderScript = editedScript(settleEntriesScript, [
     'local stream, lease, due, waiting, letters, state = unpack(KEYS, 1, 6)',
     `${LUA_LANE_KEYS}
 local laneFor, orderingKey = {}, nil
-local told = tonumber(table.remove(ARGV))
-local waitsForLetters, errorOf = told % 2 == 1, {}
+local flags = tonumber(table.remove(ARGV))
+local waitsForLetters, errorOf = flags % 2 == 1, {}
 local function takePairs(pairs)
   for _ = 1, tonumber(table.remove(ARGV)) do
     local text = table.remove(ARGV)
     pairs[table.remove(ARGV)] = text
   end
 end
-if told >= 2 then takePairs(errorOf) end
+if flags >= 2 then takePairs(errorOf) end
 takePairs(laneFor)
 local stream, lease, due, waiting, letters, state = unpack(KEYS, 1, 6)`,
   ],
