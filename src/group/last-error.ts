@@ -1,4 +1,4 @@
-import { deadLetterErrorTexts } from '../core/dead-letter/dead-letter.ts'
+import { errorTexts, issuesOf } from '../core/dead-letter/dead-letter.ts'
 import { isPlainAck } from '../core/outcome.ts'
 import type { Settlement } from './group.ts'
 import { isDeadLetterSettlement } from './group.ts'
@@ -30,6 +30,6 @@ export function lastErrorOf(settlement: Settlement): string | undefined {
     ? settlement.outcome.letter.error
     : (settlement as { readonly error?: unknown }).error
   if (error === undefined && outcome.kind !== 'retry') return undefined
-  const { name, message } = deadLetterErrorTexts(error)
+  const { name, message } = errorTexts(error, issuesOf)
   return lineOf(name, message)
 }

@@ -240,7 +240,7 @@ test('a connection to memory shows the last error of what is set aside in order'
   ])
 })
 
-test('inspectStreams() shows the error of a dead letter that a key waits for, until it is redriven', async () => {
+test('inspectStreams() shows the error of a dead letter that a key waits for, not once redriven', async () => {
   const { redis } = await startScenario()
   const use = [orderedBy(({ aggregateId }) => aggregateId, { afterDeadLetter: 'wait' })]
   const consumer = billing(() => Promise.reject(new NonRetryableError('never\nmore')), { use })
