@@ -256,3 +256,14 @@ test('inspectStreams() shows the error of a dead letter that a key waits for, no
   expect((await first())?.state).toBe('time')
   expect(await first()).not.toHaveProperty('error')
 })
+
+test('an entry whose dead letter is refused keeps its error', async () => {
+  const { redis, raw } = await startScenario()
+  await raw.set('{orders}:billing:dlq', 'no stream')
+  await publish(redis, 'a', 'a')
+
+  await poll(failing(new NonRetryableError('never')), { redis }).catch(() => {})
+
+  const kept = Object.entries(await raw.hgetall(STATE)).filter(([field]) => field.startsWith('error:'))
+  expect(kept.map(([, error]) => error)).toEqual(['NonRetryableError: never'])
+})
