@@ -260,7 +260,7 @@ test('inspectStreams() shows the error of a dead letter that a key waits for, no
 test('an entry whose dead letter is refused keeps its error', async () => {
   const { redis, raw } = await startScenario()
   await raw.set('{orders}:billing:dlq', 'no stream')
-  await publish(redis, 'a', 'a')
+  await publish(redis, 'a')
 
   await poll(failing(new NonRetryableError('never')), { redis }).catch(() => {})
 
