@@ -32,7 +32,7 @@ const FEATURES = {
   'circuitBreaker()': ["export { circuitBreaker } from 'millrace'", '57.5 KB'],
   'rateLimit()': ["export { rateLimit } from 'millrace'", '58.4 KB'],
   'concurrencyLimit()': ["export { concurrencyLimit } from 'millrace'", '58.4 KB'],
-  'orderedBy()': ["export { orderedBy } from 'millrace'", '86 KB'],
+  'orderedBy()': ["export { orderedBy } from 'millrace'", '91 KB'],
   'effects()': ["export { effects } from 'millrace'", '38.7 KB'],
   'filterPatterns()': ["export { filterPatterns } from 'millrace'", '5.4 KB'],
   'flatCodec()': ["export { flatCodec } from 'millrace'", '5.2 KB'],
@@ -58,14 +58,14 @@ const FEATURES = {
   'reportMetrics()': ["export { reportMetrics } from 'millrace/powertools'", '25.6 KB'],
   'reportLogs()': ["export { reportLogs } from 'millrace/powertools'", '25.1 KB'],
   'reportTraces()': ["export { reportTraces } from 'millrace/opentelemetry'", '15.9 KB'],
-  'checkAtColdStart()': ["export { checkAtColdStart } from 'millrace/operate'", '74.3 KB'],
+  'checkAtColdStart()': ["export { checkAtColdStart } from 'millrace/operate'", '75.6 KB'],
 }
 
 const ENTRY_POINTS = {
-  millrace: '404 KB',
+  millrace: '408.8 KB',
   'millrace/ioredis': '74.2 KB',
   'millrace/upstash': '47 KB',
-  'millrace/operate': '177.4 KB',
+  'millrace/operate': '179.1 KB',
   'millrace/lambda': '18.4 KB',
   'millrace/s3': '4.8 KB',
   'millrace/powertools': '47.8 KB',
