@@ -15,9 +15,9 @@ const OVER_REST = "export { connectUpstash } from 'millrace/upstash';"
 const POLLER = `export { createPoller } from 'millrace'; ${DEFINE} ${OVER_TCP}`
 
 const FUNCTIONS = {
-  'a poller over TCP': [POLLER, '194.3 KB'],
+  'a poller over TCP': [POLLER, '194.8 KB'],
   'a claimer over TCP': [`export { createClaimer } from 'millrace'; ${DEFINE} ${OVER_TCP}`, '199.5 KB'],
-  'a poller over REST': [`export { createPoller } from 'millrace'; ${DEFINE} ${OVER_REST}`, '167.8 KB'],
+  'a poller over REST': [`export { createPoller } from 'millrace'; ${DEFINE} ${OVER_REST}`, '168.3 KB'],
   'a publisher over TCP': [`export { createPublisher, defineEvent } from 'millrace'; ${OVER_TCP}`, '132.8 KB'],
   'a janitor over TCP, with s3Archive()': [
     `export { createJanitor } from 'millrace/janitor'; export { s3Archive } from 'millrace/s3'; ${OVER_TCP}`,
@@ -27,12 +27,12 @@ const FUNCTIONS = {
 
 /** To a poller over TCP. */
 const FEATURES = {
-  'definePolicy()': ["export { definePolicy } from 'millrace'", '23.1 KB'],
-  'idempotent()': ["export { idempotent } from 'millrace'", '28.2 KB'],
-  'circuitBreaker()': ["export { circuitBreaker } from 'millrace'", '57.5 KB'],
-  'rateLimit()': ["export { rateLimit } from 'millrace'", '58.4 KB'],
-  'concurrencyLimit()': ["export { concurrencyLimit } from 'millrace'", '58.4 KB'],
-  'orderedBy()': ["export { orderedBy } from 'millrace'", '86 KB'],
+  'definePolicy()': ["export { definePolicy } from 'millrace'", '23.8 KB'],
+  'idempotent()': ["export { idempotent } from 'millrace'", '29.2 KB'],
+  'circuitBreaker()': ["export { circuitBreaker } from 'millrace'", '58.7 KB'],
+  'rateLimit()': ["export { rateLimit } from 'millrace'", '59.6 KB'],
+  'concurrencyLimit()': ["export { concurrencyLimit } from 'millrace'", '59.6 KB'],
+  'orderedBy()': ["export { orderedBy } from 'millrace'", '92.5 KB'],
   'effects()': ["export { effects } from 'millrace'", '38.7 KB'],
   'filterPatterns()': ["export { filterPatterns } from 'millrace'", '5.4 KB'],
   'flatCodec()': ["export { flatCodec } from 'millrace'", '5.2 KB'],
@@ -58,14 +58,14 @@ const FEATURES = {
   'reportMetrics()': ["export { reportMetrics } from 'millrace/powertools'", '25.6 KB'],
   'reportLogs()': ["export { reportLogs } from 'millrace/powertools'", '25.1 KB'],
   'reportTraces()': ["export { reportTraces } from 'millrace/opentelemetry'", '15.9 KB'],
-  'checkAtColdStart()': ["export { checkAtColdStart } from 'millrace/operate'", '74.3 KB'],
+  'checkAtColdStart()': ["export { checkAtColdStart } from 'millrace/operate'", '75.6 KB'],
 }
 
 const ENTRY_POINTS = {
-  millrace: '404 KB',
+  millrace: '411 KB',
   'millrace/ioredis': '74.2 KB',
   'millrace/upstash': '47 KB',
-  'millrace/operate': '177.4 KB',
+  'millrace/operate': '179.1 KB',
   'millrace/lambda': '18.4 KB',
   'millrace/s3': '4.8 KB',
   'millrace/powertools': '47.8 KB',

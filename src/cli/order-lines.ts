@@ -10,6 +10,9 @@ import { cutText, printable, printableName } from './text/printable.ts'
 /** Characters of a key that are shown. */
 const KEY = 60
 
+/** Characters of an error that are shown: all that are kept. */
+const ERROR = 200
+
 /** A key that waits for longer is a note, also without --details. The doctor warns after a day. */
 const LONG_MS = 15 * 60_000
 
@@ -57,7 +60,7 @@ function firstText({ id, eventType, deliveryCount, isPaused, error, keyNow, ...f
     deliveryCount ? `delivery ${deliveryCount}` : undefined,
     stateText(first),
     isPaused === true && first.condition?.reason !== 'paused' ? 'paused' : undefined,
-    error === undefined ? undefined : `last error ${printableName(error)}`,
+    error === undefined ? undefined : `last error ${printable(cutText(error, ERROR))}`,
     keyNow === undefined ? undefined : `which has ${keyNow === '' ? 'no key' : `key ${keyName(keyNow)}`} by now`,
   ]
   return parts.filter((part) => part !== undefined).join(', ')

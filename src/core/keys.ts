@@ -10,7 +10,7 @@ export interface ConsumerKeys {
   readonly due: string
   /** Sorted set of what waits for a condition, by which it is found: the condition, the entry's id and its delivery count. */
   readonly waiting: string
-  /** Hash: the claimer's `cursor`, the `mark` at which a lost group is made again, and what was taken last. */
+  /** Hash: the claimer's `cursor`, the `mark` at which a lost group is made again, what was taken last, and what firsts of ordering keys failed with. */
   readonly state: string
   /** The flag of publishers: while it stands, none of them wakes a poller. */
   readonly wake: string

@@ -45,8 +45,8 @@ const NAMES_BYTES = 41
 const PENDING_BYTES = 160
 /** A place in one of the indexes: a member of a sorted set. */
 const PLACE_BYTES = 108
-/** A place in order: a member of a sorted set and a field of a hash, both with the name of a key of 36 bytes, as a UUID has. First of their keys have one place less, and a field more. */
-const PLACE_IN_ORDER_BYTES = 340
+/** A place in order: a member of a sorted set and a field of a hash, both with the name of a key of 36 bytes, as a UUID has. First of their keys have one place less, a field more, and what they failed with. */
+const PLACE_IN_ORDER_BYTES = 400
 /** A key whose name has some sixty bytes, its text, and when it expires. */
 const MARKER_BYTES = 225
 /** Of a delayed event: its place in the index by event id. */

@@ -19,14 +19,24 @@ export class DueByPolicies implements DueBesideReads {
   readonly #pool: CallPool
   readonly #policies: PoliciesOfRun
   readonly #retries: DueRetries | undefined
+  readonly #mayHave: () => boolean
 
-  /** @param takes Entries are set aside until they have their turn, or a place. */
-  constructor(run: Run, pool: CallPool, policies: PoliciesOfRun, takes: boolean) {
+  /**
+   * @param takes Entries are set aside until they have their turn, or a place.
+   * @param mayHave Something may be set aside. Default: nobody knows, so that it is asked.
+   */
+  constructor(run: Run, pool: CallPool, policies: PoliciesOfRun, takes: boolean, mayHave = () => true) {
     this.#run = run
     this.#pool = pool
     this.#policies = policies
     const isToDrain = run.parts.consumer.settings.mode === 'drain'
     this.#retries = takes && isToDrain ? new DueRetries(run, pool) : undefined
+    this.#mayHave = mayHave
+  }
+
+  /** What takes, where there may be something to take. */
+  get #taking(): DueRetries | undefined {
+    return this.#mayHave() ? this.#retries : undefined
   }
 
   get lookAgainMs(): number {
@@ -34,11 +44,11 @@ export class DueByPolicies implements DueBesideReads {
   }
 
   get mayTake(): boolean {
-    return this.#retries?.mayTake(true) === true
+    return this.#taking?.mayTake(true) === true
   }
 
   async take(): Promise<void> {
-    const retries = this.#retries
+    const retries = this.#taking
     if (!retries) return
     retries.last.hasRead()
     retries.noteSettled()
@@ -54,7 +64,7 @@ export class DueByPolicies implements DueBesideReads {
 
   async untilDue(isVetoed: boolean): Promise<boolean> {
     const policies = this.#policies
-    const retries = isVetoed ? undefined : this.#retries
+    const retries = isVetoed ? undefined : this.#taking
     // what was taken at its last delivery has only waited for this read
     if (retries?.last.isWaiting && this.#run.time.mayStart()) return true
     const { resume } = policies

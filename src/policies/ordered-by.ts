@@ -80,7 +80,7 @@ function needs(keys: ConsumerKeys, waitsForLetters: boolean): PolicyKeyRights {
       // a poller makes members, takes what is due, and gets back what a lost group had set aside
       { key: keys.waiting, commands: ['zrangebylex', 'zremrangebylex', 'zcard', 'zlexcount'] },
       { key: keys.due, commands: ['zrangebyscore', 'zscore', 'zscan'] },
-      { key: keys.state, commands: ['hexists', 'hmget'] },
+      { key: keys.state, commands: ['hexists', 'hmget', 'hscan'] },
     ],
   }
 }

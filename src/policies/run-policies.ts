@@ -3,7 +3,7 @@ import type { ConsumerKeys } from '../core/keys.ts'
 import { wrongUseError } from '../core/options.ts'
 import type { Outcome } from '../core/outcome.ts'
 import { ACK_OUTCOME } from '../core/outcome.ts'
-import type { Decision, PolicyCommand, PolicyMarker, RunPolicy } from '../define/policy.ts'
+import type { PolicyCommand, PolicyMarker, RunPolicy } from '../define/policy.ts'
 import { quotedValue } from '../errors.ts'
 import type { StartGuardKey, TakeScripts } from '../group/group.ts'
 import type { CallPool } from '../run/call-pool.ts'
@@ -27,22 +27,14 @@ import type { Run } from '../run/run.ts'
 import type { RunTime } from '../run/time.ts'
 import { letPoliciesDecide } from './admission.ts'
 import type { PolicyAtWork } from './decide-about.ts'
-import { appliesTo, decideAbout } from './decide-about.ts'
+import { decideAbout } from './decide-about.ts'
 import { DueByPolicies } from './due-beside-reads.ts'
 import { hearOfDecisions } from './hear-of-decisions.ts'
 import { HeldJobs } from './held-jobs.ts'
-import {
-  assertNotPromise,
-  callPolicyHook,
-  checkHookLimit,
-  checkHookTime,
-  checkRunHooks,
-  policyHookError,
-} from './hook-answers.ts'
+import { assertNotPromise, callPolicyHook, checkHookLimit, checkHookTime, checkRunHooks } from './hook-answers.ts'
+import { JobHooks } from './job-hooks.ts'
 import { checkJoinedCommands, checkPolicyCommands } from './policy-commands.ts'
 import { policyRun } from './policy-run.ts'
-
-const NOTHING_DECIDED: ReadonlyMap<string, CheckedPolicyDecision> = new Map()
 
 /** In place of what a hook that threw would have answered. */
 const FAILED = Symbol('failed')
@@ -61,8 +53,7 @@ export class RunPolicies implements PoliciesOfRun {
   readonly follows: boolean
   /** Something is asked or decided about what was read, before it waits for its call. */
   readonly #admits: boolean
-  /** Some of them are of a route. */
-  readonly #isOfRoutes: boolean
+  readonly #jobs: JobHooks
   /** Something joins what acknowledges. */
   readonly #joins: boolean
   readonly #time: RunTime
@@ -92,7 +83,7 @@ export class RunPolicies implements PoliciesOfRun {
     this.#order = inside.order
     this.holds = this.#gate !== undefined || this.#has('holds')
     this.inspects = this.#has('inspect')
-    this.#isOfRoutes = this.#all.some((one) => one.eventType !== undefined)
+    this.#jobs = new JobHooks(this.#all, fail)
     this.#joins = this.#has('joins') || this.#has('marks')
     this.follows = this.holds || this.#has('ended')
     // whoever is shown a job is shown its event
@@ -104,7 +95,9 @@ export class RunPolicies implements PoliciesOfRun {
   }
 
   dueOf(run: Run, pool: CallPool): DueBesideReads {
-    return new DueByPolicies(run, pool, this, this.#gate?.setsAsideForTurns === true || this.#order !== undefined)
+    const order = this.#order
+    const takes = this.#gate?.setsAsideForTurns === true || order !== undefined
+    return new DueByPolicies(run, pool, this, takes, order && (() => order.mayHaveLanes))
   }
 
   get conditions(): PolledConditions | undefined {
@@ -178,14 +171,13 @@ export class RunPolicies implements PoliciesOfRun {
   }
 
   isHeld(job: DecidableJob): boolean {
-    for (const one of this.#of(job)) if (this.#ofJob(one, 'holds', true, job) === true) return true
     // what waits for something else takes no turn and no place
-    return this.#gate?.holds(job) === true
+    return this.#jobs.holds(job) || this.#gate?.holds(job) === true
   }
 
   started(job: DecidableJob): void {
     this.#gate?.started(job)
-    for (const one of this.#of(job)) this.#ofJob(one, 'started', undefined, job)
+    this.#jobs.started(job)
   }
 
   called(jobs: readonly DecidableJob[]): void {
@@ -193,16 +185,8 @@ export class RunPolicies implements PoliciesOfRun {
   }
 
   ended(job: DecidableJob, isDone: boolean): ReadonlyMap<string, CheckedPolicyDecision> {
-    let decisions: Map<string, CheckedPolicyDecision> | undefined
     this.#gate?.ended(job, isDone)
-    for (const one of this.#of(job)) {
-      const others = this.#ofJob(one, 'ended', undefined, job, isDone)
-      if (!others) continue
-      decisions ??= new Map()
-      const { name } = one
-      this.#safely(name, undefined, () => noteOthers(decisions as Map<string, CheckedPolicyDecision>, others, name))
-    }
-    return decisions ?? NOTHING_DECIDED
+    return this.#jobs.ended(job, isDone)
   }
 
   outcomeOf(decision: CheckedPolicyDecision, job: DecidableJob, now: number): Outcome {
@@ -213,7 +197,7 @@ export class RunPolicies implements PoliciesOfRun {
     const early = this.#order?.succeeded(job)
     if (early) return policyDecisionOutcome(early, job, this.#time.clock.now())
     if (!this.#joins) return ACK_OUTCOME
-    const told = this.#of(job).map(({ hooks }) => assertNotPromise(hooks.joins?.(job)) ?? [])
+    const told = this.#jobs.of(job).map(({ hooks }) => assertNotPromise(hooks.joins?.(job)) ?? [])
     const commands = checkJoinedCommands(
       this.#keys,
       told.flatMap((own) => checkPolicyCommands(this.#keys, own)),
@@ -223,7 +207,7 @@ export class RunPolicies implements PoliciesOfRun {
   }
 
   #markerOf(job: DecidableJob): PolicyMarker | undefined {
-    for (const { hooks } of this.#of(job)) {
+    for (const { hooks } of this.#jobs.of(job)) {
       const marker = assertNotPromise(hooks.marks?.(job))
       if (marker) return checkMarker(marker)
     }
@@ -271,26 +255,6 @@ export class RunPolicies implements PoliciesOfRun {
     )
   }
 
-  #of(job: DecidableJob): readonly PolicyAtWork[] {
-    return this.#isOfRoutes ? this.#all.filter((one) => appliesTo(one, job)) : this.#all
-  }
-
-  /** Calls what is called for each job: no closure is made for it. */
-  #ofJob<Hook extends 'holds' | 'started' | 'ended', Fallback>(
-    { name, hooks }: PolicyAtWork,
-    hook: Hook,
-    fallback: Fallback,
-    job: DecidableJob,
-    isDone = false,
-  ): ReturnType<NonNullable<RunPolicy[Hook]>> | Fallback | undefined {
-    try {
-      return assertNotPromise(hooks[hook]?.(job, isDone)) as ReturnType<NonNullable<RunPolicy[Hook]>> | undefined
-    } catch (error) {
-      this.#fail(policyHookError(name, error))
-      return fallback
-    }
-  }
-
   #safely<T, Fallback = T>(name: string, fallback: Fallback, hook: () => T): T | Fallback {
     try {
       return callPolicyHook(name, hook)
@@ -302,18 +266,6 @@ export class RunPolicies implements PoliciesOfRun {
 
   #has(hook: keyof RunPolicy): boolean {
     return this.#all.some(({ hooks }) => hooks[hook] !== undefined)
-  }
-}
-
-/** @throws {TypeError} What was told of one of them is no decision. */
-function noteOthers(
-  decisions: Map<string, CheckedPolicyDecision>,
-  others: ReadonlyMap<string, Decision>,
-  policy: string,
-): void {
-  for (const [id, told] of others) {
-    const decision = checkPolicyDecision(told, policy)
-    if (decision && !decisions.has(id)) decisions.set(id, decision)
   }
 }
 

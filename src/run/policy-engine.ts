@@ -44,6 +44,8 @@ export interface PolicyRunInside {
 
 /** Who keeps the order of keys in a run. */
 export interface OrderOfRun {
+  /** Something may be set aside: all of that is in lanes. */
+  readonly mayHaveLanes: boolean
   /** Takes note of what was read, decoded, before anybody decides about it. */
   register(jobs: readonly DecidableJob[]): void
   /** What policies have decided about jobs, before that is their outcome. */

@@ -25,6 +25,8 @@ interface World {
   /** The lease of a slot is another's. */
   takeLease(name: string): Promise<void>
   loseGroup(): Promise<void>
+  /** What is kept of errors. */
+  errors(): Promise<readonly (string | undefined)[]>
 }
 
 const open = (redis: Connection) =>
@@ -45,6 +47,11 @@ const WORLDS: Readonly<Record<string, () => Promise<World>>> = {
         await redis.group({ ...consumer } as never).takeSlot('poller', 1, 30_000)
       },
       loseGroup: async () => redis.destroyGroup('orders', 'billing'),
+      errors: async () =>
+        redis
+          .pending('orders', 'billing')
+          .map(({ lastError }) => lastError)
+          .filter(Boolean),
     }
   },
   async Redis() {
@@ -65,6 +72,10 @@ const WORLDS: Readonly<Record<string, () => Promise<World>>> = {
         ),
       takeLease: async (name) => void (await raw.set(`{orders}:billing:slot:${name}`, 'another', 'PX', 60_000)),
       loseGroup: async () => void (await raw.xgroup('DESTROY', 'orders', 'billing')),
+      errors: async () =>
+        Object.entries(await raw.hgetall('{orders}:billing:state'))
+          .filter(([field]) => field.startsWith('error:'))
+          .map(([, text]) => text),
     }
   },
 }
@@ -167,6 +178,26 @@ describe.each(Object.entries(WORLDS))('a group that keeps order, %s', (_name, st
       taking,
     )
     expect(second.started.map(({ id }) => id)).toEqual([two.id])
+  })
+
+  it('keeps the last error of a member, which only its holder can change', async () => {
+    const { group, slot, errors, takeLease } = await begin('a', 'b')
+    const { entries } = await group.settleAndRead(slot, [], { count: 10 })
+    const failed = (entry: object, message: string, outcome: Settlement['outcome'] = { kind: 'retry', delayMs: 0 }) =>
+      ({ ...entry, delivery: entry, outcome, error: new Error(message) }) as never as Settlement
+    const [a, b] = entries as [object, object]
+    await group.settle(slot, [failed(a, 'one'), failed(b, 'none', { kind: 'release', owner: 'x', deliveryCount: 1 })])
+    expect(await errors()).toEqual(['Error: one'])
+
+    const taking = { room: 10, maxDeliveries: 5, till: undefined, conditions: [] }
+    const { started } = await group.claims.settleAndTake(slot, [], taking)
+    expect(started).toHaveLength(1)
+    await group.settle(slot, [failed({ ...started[0], deliveryCount: 7 }, 'late')])
+    expect(await errors()).toEqual(['Error: one'])
+    await takeLease('poller-0')
+    await group.settle(slot, [failed(started[0] as object, 'late')])
+
+    expect(await errors()).toEqual(['Error: one'])
   })
 
   it('takes nothing before a first read, which makes lanes of all that is pending', async () => {

@@ -65,6 +65,8 @@ test.each(['drain', 'listen'] as const)(
     expect(first).toEqual(['a1', 'a2', 'a3', 'a4', 'a5', 'a6'])
     const pending = (await admin.xpending('orders', 'billing')) as unknown[]
     expect(pending[0]).toBe(0)
+    // nor was anything refused that a script does without
+    expect(await admin.call('ACL', 'LOG')).toEqual([])
   },
 )
 

@@ -35,7 +35,7 @@ const FUNCTIONS = [
   { name: 'analyticsPoller', system: 'analytics', part: 'poller', maxKB: 523 },
   { name: 'analyticsClaimer', system: 'analytics', part: 'claimer', maxKB: 530 },
   { name: 'checkoutPoller', system: 'checkout', part: 'poller', maxKB: 557 },
-  { name: 'checkoutClaimer', system: 'checkout', part: 'claimer', maxKB: 623 },
+  { name: 'checkoutClaimer', system: 'checkout', part: 'claimer', maxKB: 627 },
   { name: 'webhooksPoller', system: 'webhooks', part: 'poller', maxKB: 580 },
   { name: 'webhooksClaimer', system: 'webhooks', part: 'claimer', maxKB: 645 },
   { name: 'fanOutPoller', system: 'fan-out', part: 'poller', maxKB: 551 },

@@ -19,7 +19,7 @@ export const MAX_ERROR_BYTES = 8_192
  * The server adds `fieldCount`, the number of the entry's own pairs, and then those pairs as they are.
  */
 export function deadLetterHeadFields(origin: DeadLetterOrigin, facts: DeadLetterFacts): string[] {
-  const error = errorTexts(facts.error, detail)
+  const error = errorTexts(facts.error, issuesOf)
   const head: Record<string, string | undefined> = {
     originalStream: origin.stream,
     originalId: origin.entryId,
@@ -68,8 +68,8 @@ export function toReadableError(thrown: unknown): Error {
   return new Error(message)
 }
 
-// what is listed and logged of a letter is no payload, so that of the schema's own words only those stand here that quote none
-function detail(error: object): string {
+/** What follows a message in a dead letter: what is listed and logged of one is no payload, so that of the schema's own words only those stand here that quote none. */
+export function issuesOf(error: object): string {
   if (!(error instanceof InvalidPayloadError)) return ''
   const said = error.shown.flatMap(({ path, message }) =>
     message === undefined ? [] : [path === '' ? message : `${path}: ${message}`],

@@ -119,8 +119,7 @@ export class MemoryClaimerOperations implements ClaimerOperations {
     const settled = settleInMemory(this.#calls, slot, settlements)
     const group = this.#calls.find()
     // what is settled with it was started, and stays so though its effects are refused
-    const ended = new Set(settlements.map(({ id }) => id))
-    const taken = this.#taken.filter(({ id }) => !ended.has(id))
+    const taken = this.#taken.filter(({ id }) => !settlements.some((one) => one.id === id))
     for (const entry of this.#calls.isLeased(slot) ? taken : [])
       if (group?.isHeldBy(slot.consumerName, entry))
         this.#calls.setAside(group, entry.id, { deliveryCount: entry.left, delayMs: -Infinity, condition: undefined })

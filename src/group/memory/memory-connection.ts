@@ -1,7 +1,7 @@
 import type { Clock } from '../../clock.ts'
 import { systemClock } from '../../clock.ts'
 import type { Field } from '../../core/entry.ts'
-import { isKeyOfConsumer } from '../../core/keys.ts'
+import { consumerKeys, isKeyOfConsumer } from '../../core/keys.ts'
 import { assertKnownOptions, wrongUseError } from '../../core/options.ts'
 import type { Consumer } from '../../define/consumer.ts'
 import { listPolicyKeyNeeds } from '../../define/policy-needs.ts'
@@ -64,6 +64,8 @@ export interface MemoryDelayed extends Pick<MemoryEntry, 'fields'> {
 export interface MemoryPending extends HeldEntry {
   readonly consumerName: string
   readonly idleMs: number
+  /** What it failed with last, as `error` of the first of a key in `inspectStreams`: of what is set aside in the order of its key. */
+  readonly lastError?: string
 }
 
 /**
@@ -80,6 +82,10 @@ export function connectMemory(options: MemoryOptions = {}): MemoryConnection {
 export function createMemoryConnection(server: MemoryServer): MemoryConnection {
   const lived = new Set<string>()
   const now = () => server.clock.now()
+  const lastErrorOf = (stream: string, group: string, id: string) => {
+    const lastError = server.lanes(consumerKeys(stream, group).state).errors.get(id)
+    return lastError === undefined ? {} : { lastError }
+  }
   return {
     assertServes(action, consumer) {
       const { keys } = consumer as Consumer
@@ -117,6 +123,7 @@ export function createMemoryConnection(server: MemoryServer): MemoryConnection {
           consumerName: owner,
           idleMs: now() - deliveredAt,
           deliveryCount,
+          ...lastErrorOf(key, group, id),
         })) ?? [],
     delayed: (key) =>
       server.delays

@@ -11,6 +11,7 @@ import type {
   SeenDelays,
   SeenPauses,
   SetAsideSummary,
+  Settlement,
   Slot,
   SlotKind,
 } from '../group.ts'
@@ -136,6 +137,9 @@ export class MemoryGroupBase {
   followersOf(_group: MemoryConsumerGroup, _id: string): readonly string[] | undefined {
     return undefined
   }
+
+  /** An entry stays undone. */
+  putBack(_settlement: Settlement): void {}
 
   /** A lane was taken whole. */
   endLane(_ids: readonly string[]): void {}

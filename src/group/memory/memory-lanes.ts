@@ -26,8 +26,13 @@ export class MemoryLanes extends MemoryGroupBase {
 
   protected leave(group: MemoryConsumerGroup, id: string): void {
     const lane = this.lanes.members.get(id)?.lane
-    this.lanes.members.delete(id)
+    this.noMember(id)
     if (lane !== undefined && this.lanes.firsts.get(lane) === id) this.handOn(group, lane)
+  }
+
+  protected noMember(id: string): void {
+    this.lanes.members.delete(id)
+    this.lanes.errors.delete(id)
   }
 
   /** A first member whose process died goes behind one that is to go before it. */
@@ -102,7 +107,7 @@ export class MemoryLanes extends MemoryGroupBase {
       if (isThere && isMember && this.stream.get(id)) return id
       this.server.waits(this.address.keys.waiting).get(lane)?.delete(id)
       if (isThere && isMember) group.pending.delete(id)
-      if (!group.pending.has(id)) this.lanes.members.delete(id)
+      if (!group.pending.has(id)) this.noMember(id)
     }
     return undefined
   }

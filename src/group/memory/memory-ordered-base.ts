@@ -2,7 +2,8 @@ import type { Field } from '../../core/entry.ts'
 import { AGING_CONSUMER, PARKED_CONSUMER } from '../../core/keys.ts'
 import { CLAIMER_SLOT_COUNT, slotConsumerNames } from '../consumer-names.ts'
 import type { ClaimedEntry, HeldEntry } from '../delivery.ts'
-import type { GroupMeasurement, SetAsideSummary, Slot } from '../group.ts'
+import type { GroupMeasurement, SetAsideSummary, Settlement, Slot } from '../group.ts'
+import { lastErrorOf } from '../last-error.ts'
 import { keyOfLane, LANES_FROM, ORDER_POLICY, SUSPECTS_CONDITION, UNPLACED_CONDITION } from '../ordering.ts'
 import { POLLER_NAMES } from '../redis/order/read-in-order.ts'
 import type { ReturnToPending } from '../tally.ts'
@@ -32,7 +33,7 @@ export class MemoryOrderedBase extends MemoryLanes {
     this.lanes.firsts.delete(lane)
     for (const id of ids) {
       this.server.waits(this.address.keys.waiting).get(lane)?.delete(id)
-      this.lanes.members.delete(id)
+      this.noMember(id)
     }
   }
 
@@ -56,8 +57,10 @@ export class MemoryOrderedBase extends MemoryLanes {
 
   override open(): { group: MemoryConsumerGroup; groupRecreated: boolean } {
     const opened = super.open()
-    if (opened.groupRecreated)
+    if (opened.groupRecreated) {
       for (const name of this.#slotNames) this.server.leases.delete(this.address.keys.slot(name))
+      this.lanes.errors.clear()
+    }
     return opened
   }
 
@@ -133,6 +136,14 @@ export class MemoryOrderedBase extends MemoryLanes {
     this.lanes.members.set(id, { lane, isSuspect: false })
     if (givesWay) this.handOn(group, lane)
     else if (!isBehind) this.lanes.firsts.set(lane, id)
+  }
+
+  override putBack(settlement: Settlement): void {
+    const { id } = settlement
+    const error = lastErrorOf(settlement)
+    if (error === undefined || !this.lanes.members.has(id)) return
+    if (error === '') this.lanes.errors.delete(id)
+    else this.lanes.errors.set(id, error)
   }
 
   override mayTake(group: MemoryConsumerGroup, id: string): boolean {

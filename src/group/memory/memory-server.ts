@@ -84,6 +84,8 @@ export interface StoredLanes {
   readonly handed: Set<string>
   /** Lane → entry id → the dead letter that the lane waits for. */
   readonly awaited: Map<string, Map<string, string>>
+  /** Entry id → what a member failed with last. */
+  readonly errors: Map<string, string>
   /** How far these were searched for. */
   lookedFor?: string
 }
@@ -148,6 +150,7 @@ export class MemoryServer {
       members: new Map(),
       handed: new Set(),
       awaited: new Map(),
+      errors: new Map(),
     }))
   }
 

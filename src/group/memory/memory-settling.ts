@@ -73,14 +73,12 @@ function acked(calls: MemoryGroupBase, group: MemoryConsumerGroup | undefined, {
   return group?.pending.delete(id) ?? false
 }
 
-function move(
-  calls: MemoryGroupBase,
-  group: MemoryConsumerGroup,
-  { id, deliveryCount, outcome, isTaken }: Settlement,
-): void {
+function move(calls: MemoryGroupBase, group: MemoryConsumerGroup, settlement: Settlement): void {
+  const { id, deliveryCount, outcome, isTaken } = settlement
   const move = planReturnToPending(outcome, deliveryCount, isTaken)
   if (move.owner === PARKED_CONSUMER) calls.setAside(group, id, move)
   else group.hand(id, move, move.deliveryCount, calls.now)
+  calls.putBack(settlement)
 }
 
 /** @returns How many older dead letters were trimmed away. */

@@ -275,7 +275,7 @@ export interface KeyInspection {
   readonly first: FirstOfKeyInspection
 }
 
-/** The entry that all others of its key wait behind. Why it failed is nowhere but in the logs, unless a circuit breaker is open for it. */
+/** The entry that all others of its key wait behind. */
 export interface FirstOfKeyInspection {
   readonly id: string
   readonly ageMs?: number
@@ -292,7 +292,11 @@ export interface FirstOfKeyInspection {
   /** Milliseconds until it is due; negative where it has been due for so long. */
   readonly dueInMs?: number
   readonly condition?: Pick<ConditionInspection, 'reason' | 'what'>
-  /** Name of the last error, of the circuit breaker that it waits for. */
+  /**
+   * What it failed with last: name and message on one line, at most 200 characters; of a dead letter, what that says. It is kept while the entry is undone in the order of its key, through releases, claims and deaths. Left out where
+   * nothing is known: it has not failed, or failed under an older release; it was redriven, its group was made again, or a poller took all of its key at once, and it has not failed since. Where it waits for a circuit breaker and has not
+   * failed itself, the name of the error that the breaker saw last.
+   */
   readonly error?: string
   /** Its type, or the group, is paused. */
   readonly isPaused?: boolean

@@ -7,16 +7,17 @@ import { PARKED_CONSUMER } from '../../core/keys.ts'
 import type { Pauses } from '../../core/pauses.ts'
 import { isInEffect, WHOLE_GROUP } from '../../core/pauses.ts'
 import { RedisReplyError } from '../../errors.ts'
+import { LAST_ERROR_FIELDS, lineOf } from '../../group/last-error.ts'
 import { LANES_FROM, laneKeys } from '../../group/ordering.ts'
 import { replyAsText, replyItems } from '../../group/redis/commands/reply.ts'
 import { parseXpending } from '../../group/redis/commands/xpending.ts'
 import { parseXrange, xrange } from '../../group/redis/commands/xrange.ts'
-import type { CallSender } from '../../group/redis/sender.ts'
+import type { CallSender, RedisCall } from '../../group/redis/sender.ts'
 import type { RedisReply } from '../../group/redis/transport.ts'
 import { ageOfEntryIfKnown } from './ages.ts'
 import { endOfCondition, findConditions, startOfCondition } from './aside.ts'
 import type { FirstOfKeyInspection, KeyInspection } from './inspection.ts'
-import { ask, idOfFirst, NO_ENTRY, type WaitingLane } from './order-lanes.ts'
+import { ask, idOfFirst, NO_ENTRY, placesOf, type WaitingLane } from './order-lanes.ts'
 
 /** What is known of a group when its keys are named. */
 export interface KeyContext {
@@ -37,7 +38,8 @@ export interface OrderedConsumer {
 }
 
 /**
- * What waits in each of some lanes, and what for: a request of six commands a lane; two more, and one or two for each condition, where a first entry waits for one.
+ * What waits in each of some lanes, and what for: a request of five commands a lane, and one for the last errors, or three where keys wait for dead letters; two more, and one or two for each condition, where a first
+ * entry waits for one.
  *
  * @throws {RedisReplyError} The server refuses one of them.
  */
@@ -49,7 +51,7 @@ export async function inspectKeys(
   const { group, keys, at } = context
   const { laneOf } = laneKeys(keys)
   const ids = lanes.map(({ first }) => idOfFirst(first))
-  const replies = await ask(
+  const asked = ask(
     sender,
     lanes.flatMap(({ lane }, n) => {
       const id = ids[n] as string
@@ -62,9 +64,12 @@ export async function inspectKeys(
       ] as const
     }),
   )
+  const firsts = lanes.map(({ lane, first }, n) => ({ lane, id: ids[n] as string, isLetter: first.startsWith('#') }))
+  const [replies, errors] = await Promise.all([asked, lastErrorsOf(sender, keys, firsts)])
   const seen = lanes.map((lane, n) => {
     const [waiting, ...of] = replies.slice(5 * n, 5 * n + 5)
-    return { lane, waiting: Number(waiting), first: firstOf(ids[n] as string, lane, of, context) }
+    const first = firstOf(ids[n] as string, lane, of, context)
+    return { lane, waiting: Number(waiting), first: errors[n] ? { ...first, error: errors[n] } : first }
   })
   const conditions = seen.some(({ first }) => first.state === 'condition') ? await conditionsOf(sender, keys) : []
   return Promise.all(
@@ -145,22 +150,77 @@ async function withCondition(
   const counts = await ask(
     sender,
     conditions.map((condition) => {
-      const place = `${condition}\n${sortable(first.id)}`
-      return ['zlexcount', keys.waiting, `[${place}:`, `(${place};`]
+      return ['zlexcount', keys.waiting, ...placesOf(condition, first.id)]
     }),
   )
   const at = counts.findIndex((count) => Number(count) > 0)
   if (at < 0) return first
   const condition = parseCondition(conditions[at] as string)
   const breaker = breakers.find(({ eventType }) => eventType === first.eventType)
-  const error = condition.reason === 'circuitBreaker' ? breaker?.error : undefined
+  const error = first.error ?? (condition.reason === 'circuitBreaker' ? breaker?.error : undefined)
   return { ...first, condition, ...(error && { error }) }
 }
 
-/** As the index has it: the length of each number, as a letter, before it. */
-function sortable(id: string): string {
-  return id
-    .split('-')
-    .map((number) => String.fromCharCode(64 + number.length) + number)
-    .join('')
+/** The first of a lane: an entry, or that of a dead letter. */
+interface First {
+  readonly lane: string
+  readonly id: string
+  readonly isLetter: boolean
+}
+
+/**
+ * What the first entries of lanes failed with last, `''` where nobody knows: one request, and two more where keys wait for dead letters, which have it themselves. What the server refuses is unknown.
+ *
+ * @throws {RedisConnectionError} No reply came.
+ */
+async function lastErrorsOf(
+  sender: CallSender,
+  keys: ConsumerKeys,
+  firsts: readonly First[],
+): Promise<readonly string[]> {
+  if (firsts.length === 0) return []
+  const [kept, ofLetters] = await Promise.all([
+    askLeniently(sender, [['hmget', keys.state, ...firsts.map(({ id }) => `${LAST_ERROR_FIELDS}${id}`)]]),
+    errorsOfLetters(
+      sender,
+      keys,
+      firsts.filter(({ isLetter }) => isLetter),
+    ),
+  ])
+  const texts = replyItems(kept[0]).map((text) => lineOf('', replyAsText(text)))
+  return firsts.map((first, n) => (first.isLetter ? ofLetters.get(first) : texts[n]) ?? '')
+}
+
+/** By the places that lanes wait for. */
+async function errorsOfLetters(
+  sender: CallSender,
+  keys: ConsumerKeys,
+  firsts: readonly First[],
+): Promise<ReadonlyMap<First, string>> {
+  const { awaited } = laneKeys(keys)
+  const places = await askLeniently(
+    sender,
+    firsts.map(({ lane, id }) => ['zrangebylex', awaited, ...placesOf(lane, id), 'LIMIT', 0, 1]),
+  )
+  const found = firsts.flatMap((first, n) => {
+    const [, letter] = /:(\d+-\d+)$/.exec(replyAsText(replyItems(places[n])[0])) ?? []
+    return letter === undefined ? [] : [{ first, letter }]
+  })
+  const letters = await askLeniently(
+    sender,
+    found.map(({ letter }) => xrange(keys.deadLetters, letter, letter, 1)),
+  )
+  return new Map(
+    found.map(({ first }, n) => {
+      const [letter] = parseXrange(letters[n] ?? null)
+      const field = (name: string) => String(letter?.fields.find(([one]) => String(one) === name)?.[1] ?? '')
+      return [first, lineOf(field('errorName'), field('errorMessage'))]
+    }),
+  )
+}
+
+/** @returns The replies, `null` for what was refused. */
+async function askLeniently(sender: CallSender, calls: readonly RedisCall[]): Promise<readonly RedisReply[]> {
+  if (calls.length === 0) return []
+  return (await sender.send(calls)).map((reply) => (reply instanceof RedisReplyError ? null : reply))
 }

@@ -119,6 +119,20 @@ export function laneName(text: RedisReply | undefined): string {
   return replyAsText(text).replace(/^!/, '')
 }
 
+/** Between which a sorted set has the places of an entry, for a condition or in a lane. */
+export function placesOf(condition: string, id: string): readonly [from: string, to: string] {
+  const place = `${condition}\n${sortable(id)}`
+  return [`[${place}:`, `(${place};`]
+}
+
+/** As the index has it: the length of each number, as a letter, before it. */
+function sortable(id: string): string {
+  return id
+    .split('-')
+    .map((number) => String.fromCharCode(64 + number.length) + number)
+    .join('')
+}
+
 /** The id that no entry has. */
 export const NO_ENTRY = '0-0'
 

@@ -73,6 +73,10 @@ export class RunOrder implements RunPolicy, OrderListener, OrderOfRun {
     this.waiting(0)
   }
 
+  get mayHaveLanes(): boolean {
+    return this.#group.mayHaveLanes
+  }
+
   questions(jobs: readonly PolicyJob[]): readonly PolicyQuestion[] {
     if (!this.#group.mayHaveLanes && !this.#keys.hasUndone) return []
     const keys = new Set(jobs.flatMap((job) => keyOf(job) ?? []))

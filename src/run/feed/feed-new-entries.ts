@@ -71,7 +71,11 @@ async function readOn(run: Run, pool: CallPool, reader: StreamReader, due: DueBe
     hasRead = true
     if (reader.isEmpty && pool.isIdle && !wasAhead) {
       if (run.delays?.isDue && mode !== 'once' && !run.hasGivenSlot) continue
-      if (mode === 'drain' && (await due?.untilDue(false))) continue
+      if (mode === 'drain' && (await due?.untilDue(false))) {
+        await due?.take()
+        // where that brought nothing, no read has to follow
+        if (!pool.isIdle || (await due?.untilDue(false))) continue
+      }
       if (mode !== 'drain' || !parts.shared || !(await othersHaveWork(run, pool, pauseMs))) return
       pauseMs = Math.min(pauseMs * 2, LOOK_AGAIN_MS.last)
       continue

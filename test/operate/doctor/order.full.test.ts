@@ -54,8 +54,8 @@ describe('ordered-key', () => {
     await poll(ordered(fails), { redis: scenario.redis })
 
     const expected = [
-      'warning: Key "a" stands: 2 entries wait, the oldest published 2 d ago, behind ID of type "OrderPaid" at delivery 1, due in SOON; so do "b" → ' +
-        'see in the log why it fails; once its deliveries are used up it is a dead letter, and its key goes on',
+      'warning: Key "a" stands: 2 entries wait, the oldest published 2 d ago, behind ID of type "OrderPaid" at delivery 1, due in SOON; the last error was "Error: mail is down"; so do "b" → ' +
+        'fix what it fails with; once its deliveries are used up it is a dead letter, and its key goes on',
     ]
     expect(await found('ordered-key', scenario, ordered(fails))).toEqual(expected)
     expect(await found('ordered-key', scenario, undefined)).toEqual(expected)
@@ -81,7 +81,9 @@ describe('ordered-key', () => {
     await pause(ordered(fails), { redis, type: 'OrderPaid' })
 
     expect(await found('ordered-key', scenario, ordered(fails))).toEqual([
-      expect.stringMatching(/, which is paused → millrace resume orders billing, with --type OrderPaid where only/),
+      expect.stringMatching(
+        /, which is paused; the last error was "Error: mail is down" → millrace resume orders billing, with --type OrderPaid where only/,
+      ),
     ])
   })
 
@@ -94,7 +96,7 @@ describe('ordered-key', () => {
 
     expect(await found('ordered-key', scenario, consumer)).toEqual([
       expect.stringMatching(
-        /, which waits for "circuitBreaker OrderPaid"; the last error was "Error" → fix what its handler calls/,
+        /, which waits for "circuitBreaker OrderPaid"; the last error was "Error: mail is down" → fix what its handler calls/,
       ),
     ])
   })

@@ -53,7 +53,8 @@ test('inspectStreams() names the keys that wait longest, and what they wait behi
   expect(unknown).toEqual({})
   expect([parked, aside?.byTime?.entries, aside?.byCondition]).toEqual([6, 3, { entries: 0, conditions: [] }])
   const age = expect.any(Number)
-  const first = { ageMs: age, eventType: 'OrderPaid', state: 'time', deliveryCount: 1, dueInMs: age }
+  const about = { state: 'time', deliveryCount: 1, dueInMs: age, error: 'Error: mail is down' }
+  const first = { ageMs: age, eventType: 'OrderPaid', ...about }
   expect(seen).toEqual({
     waiting: 3,
     suspects: 0,
@@ -107,8 +108,31 @@ test('inspectStreams() names the circuit breaker that a key waits for, and its e
   expect(await firstOf(scenario)).toMatchObject({
     state: 'condition',
     condition: { reason: 'circuitBreaker', what: 'OrderPaid' },
-    error: 'Error',
+    error: 'Error: mail is down',
   })
+})
+
+test('inspectStreams() shows no error that is not kept, or what a circuit breaker saw', async () => {
+  const scenario = await startScenario()
+  const { redis, raw } = scenario
+  await publish(scenario, 'a', 'a')
+  const breaker = circuitBreaker({ failures: 1, perMs: 60_000, probeAfterMs: 60_000 })
+  await poll(ordered(fails, { use: [breaker, order] }), { redis })
+  const forget = async () => {
+    const id = (await firstOf(scenario))?.id
+    expect(await raw.hdel('{orders}:billing:state', `error:${id}`)).toBe(1)
+  }
+
+  await forget()
+  expect(await firstOf(scenario)).toMatchObject({ state: 'condition', error: 'Error' })
+  await raw.flushall()
+  await publish(scenario, 'a', 'a')
+  // the first one makes the group again
+  for (let run = 0; run < 2; run++) await poll(ordered(fails), { redis })
+  await forget()
+  expect(await firstOf(scenario)).not.toHaveProperty('error')
+  await raw.hset('{orders}:billing:state', `error:${(await firstOf(scenario))?.id}`, 'x\u001b[2J'.repeat(9_000))
+  expect((await firstOf(scenario))?.error).toMatch(/^x \[2Jx .{190,194}…$/)
 })
 
 test('inspectStreams() says whose process died, and who has one in hand', async () => {
@@ -179,7 +203,8 @@ test('millrace status shows keys as text, cut, and with nothing that a terminal 
     [strange, undefined],
   ])
   const lines = await printed(scenario, '--details')
-  const behind = '1 waits, the oldest published AGE ago, behind ID OrderPaid, delivery 1, due in AGE'
+  const behind =
+    '1 waits, the oldest published AGE ago, behind ID OrderPaid, delivery 1, due in AGE, last error Error: mail is down'
   expect(
     lines
       .slice(
@@ -218,7 +243,7 @@ test('millrace status notes the key that has waited long', async () => {
   await poll(ordered(fails), { redis })
 
   expect(await printed(scenario)).toContainEqual(
-    '  ! billing: "a"  2 wait, the oldest published AGE ago, behind ID OrderPaid, delivery 1, due in AGE',
+    '  ! billing: "a"  2 wait, the oldest published AGE ago, behind ID OrderPaid, delivery 1, due in AGE, last error Error: mail is down',
   )
 })
 
@@ -324,7 +349,13 @@ test('inspectStreams() names keys over REST as it does over TCP', async () => {
   const redis = connect(rest.url.replace('://', '://:secret@'))
 
   const named = async (given: Pick<Scenario, 'redis'>) =>
-    (await inspected(given)).order?.longest?.map(({ key, waiting, first }) => [key, waiting, first.id, first.state])
+    (await inspected(given)).order?.longest?.map(({ key, waiting, first: { id, state, error } }) => [
+      key,
+      waiting,
+      id,
+      state,
+      error,
+    ])
   expect(await named({ redis })).toEqual(await named(scenario))
   expect(await named({ redis })).toHaveLength(2)
   await redis.close()

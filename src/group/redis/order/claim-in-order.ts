@@ -1,4 +1,5 @@
 import { PARKED_CONSUMER } from '../../../core/keys.ts'
+import { LAST_ERROR_FIELDS } from '../../last-error.ts'
 import { LANES_FROM, LANES_TO, SUSPECTS_CONDITION, UNPLACED_CONDITION } from '../../ordering.ts'
 import { claimPageScript } from '../scripts/claim-page.ts'
 import { createGroupScript } from '../scripts/create-group.ts'
@@ -145,13 +146,20 @@ export const measureInOrderScript = editedScript(measureBacklogScript, [
   ],
 ])
 
-/** As `createGroupScript`; with a group that is made again all leases end. KEYS, after those, the leases. */
+/** As `createGroupScript`; with a group that is made again all leases end, and the last errors of its last life are forgotten. KEYS, after those, the leases. */
 export const createGroupInOrderScript = editedScript(createGroupScript, [
   [
     "beside('HDEL', state, 'cursor')",
     `beside('HDEL', state, 'cursor')
 if lived then
   for n = 3, #KEYS do redis.pcall('GETDEL', KEYS[n]) end
+  local at = '0'
+  repeat
+    local scan = redis.pcall('HSCAN', state, at, 'MATCH', '${LAST_ERROR_FIELDS}*', 'COUNT', 1000)
+    if scan.err then break end
+    at = scan[1]
+    for i = 1, #scan[2], 2 do redis.pcall('HDEL', state, scan[2][i]) end
+  until at == '0'
 end`,
   ],
 ])

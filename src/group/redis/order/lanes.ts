@@ -1,4 +1,5 @@
 import { PARKED_CONSUMER } from '../../../core/keys.ts'
+import { LAST_ERROR_FIELDS } from '../../last-error.ts'
 import { ORDER_POLICY, SUSPECTS_CONDITION, UNPLACED_CONDITION } from '../../ordering.ts'
 import { LUA_WAITING_CONDITIONS } from '../scripts/aside.ts'
 import type { ScriptEdit } from './edited.ts'
@@ -25,7 +26,7 @@ export const SKIPS_LANES: ScriptEdit = [
  *
  * A dead letter that its key waits for stands in the lane in place of its entry: nothing behind it starts (`letters-in-order.ts`).
  *
- * `leave(id)` says that an entry is pending no more, `putInLane(id, count, key, score, member, lane)` sets one aside as `aside` does, behind those that go before it, and
+ * `noMember(id)` takes an entry out of the hash of members, with its last error, `leave(id)` says that it is pending no more, `putInLane(id, count, key, score, member, lane)` sets one aside as `aside` does, behind those that go before it, and
  * `place(id, count, lane, isSuspect)` makes a member of an entry that is set aside already.
  *
  * Needs ASIDE and the locals stream, group, due, waiting, now.
@@ -37,6 +38,10 @@ local function laneOfEntry(id)
   if not text then return nil, false end
   if text:sub(1, 1) == '!' then return text:sub(2), true end
   return text, false
+end
+local function noMember(id)
+  beside('HDEL', laneOf, id)
+  beside('HDEL', orderState, '${LAST_ERROR_FIELDS}' .. id)
 end
 local function pendingEntry(id) return redis.call('XPENDING', stream, group, id, id, 1)[1] end
 local orderHealing
@@ -59,7 +64,7 @@ local function firstBehind(lane)
     if p and p[2] == '${PARKED_CONSUMER}' and laneOfEntry(id) == lane and #redis.call('XRANGE', stream, id, id) > 0 then return text, id, saturated(p[4]) end
     redis.call('ZREM', waiting, text)
     if p and p[2] == '${PARKED_CONSUMER}' and laneOfEntry(id) == lane then redis.call('XACK', stream, group, id) p = nil end
-    if id and not p then beside('HDEL', laneOf, id) end
+    if id and not p then noMember(id) end
   end
 end
 local function toStart(id, count)
@@ -82,7 +87,7 @@ end
 local function leave(id)
   local lane = laneOfEntry(id)
   if not lane then return end
-  beside('HDEL', laneOf, id)
+  noMember(id)
   if beside('HGET', lanes, lane) == id then handOn(lane) end
 end
 -- the first of a lane, if it is there still

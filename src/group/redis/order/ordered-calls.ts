@@ -5,6 +5,7 @@ import { CLAIMER_SLOT_COUNT, slotConsumerNames } from '../../consumer-names.ts'
 import type { Delivery } from '../../delivery.ts'
 import type { Settlement, SettleResult, Slot } from '../../group.ts'
 import { isDeadLetterSettlement } from '../../group.ts'
+import { lastErrorOf } from '../../last-error.ts'
 import type { LaneKeys, OrderedGroup, Ordering } from '../../ordering.ts'
 import { laneKeys, namedLaneKeys, waitsInOrder } from '../../ordering.ts'
 import { Tally } from '../../tally.ts'
@@ -230,14 +231,19 @@ export class OrderedCalls extends RedisGroupCalls {
     return this.inOrder({ script: settleInOrderScript, keys: touched, args }, settleInOrderScript)
   }
 
-  /** Lanes of what stays undone, or may, as far as the server does not know them. */
+  /** Lanes of what stays undone, or may, as far as the server does not know them, and last errors. */
   #laneArguments(chunk: readonly Settlement[]): CommandArgument[] {
     const known = chunk.flatMap((one): CommandArgument[] => {
       const mayStay = !isPlainAck(one.outcome) || OUTCOME_KINDS[one.outcome.kind].op === 'join'
       const lane = mayStay ? this.#laneOf(one) : undefined
       return lane === undefined ? [] : [one.id, lane]
     })
-    return [...known, known.length / 2, Number(this.ordering.waitsForLetters)]
+    const errors = chunk.flatMap((one): CommandArgument[] => {
+      const text = lastErrorOf(one)
+      return text === undefined ? [] : [one.id, text]
+    })
+    const flags = Number(this.ordering.waitsForLetters) + (errors.length > 0 ? 2 : 0)
+    return [...known, known.length / 2, ...errors, ...(errors.length > 0 ? [errors.length / 2] : []), flags]
   }
 
   /** The lane of an entry that the server may not know. */

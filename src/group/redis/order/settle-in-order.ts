@@ -1,15 +1,35 @@
 import { PARKED_CONSUMER } from '../../../core/keys.ts'
+import { LAST_ERROR_FIELDS } from '../../last-error.ts'
 import { ORDER_POLICY } from '../../ordering.ts'
 import { SETTLE_SCRIPT_ANSWERS, settleEntriesScript } from '../scripts/settle.ts'
 import { editedScript } from './edited.ts'
 import { LUA_LANE_KEYS, LUA_LANES } from './lanes.ts'
 import { WAITS_FOR_LETTERS } from './letters-in-order.ts'
 
+/** Keeps the last errors of those that are members of lanes by then, as far as the fence let them pass. Without an error an entry waits as well: what is refused here refuses nothing else. */
+const KEEPS_ERRORS = `
+local failed = {}
+for n, at in ipairs(places) do
+  local id = ARGV[at + 1]
+  if errorOf[id] and (out[n] == ${SETTLE_SCRIPT_ANSWERS.done} or type(out[n]) == 'string') then failed[#failed + 1] = id end
+end
+if #failed > 0 then
+  local set, known = {'HSET', orderState}, beside('HMGET', laneOf, unpack(failed)) or {}
+  for n, id in ipairs(failed) do
+    local field = '${LAST_ERROR_FIELDS}' .. id
+    if known[n] and errorOf[id] ~= '' then set[#set + 1], set[#set + 2] = field, errorOf[id]
+    elseif known[n] then redis.pcall('HDEL', orderState, field) end
+  end
+  if #set > 2 then redis.pcall(unpack(set)) end
+end
+`
+
 /**
  * Settles as `settleEntriesScript` does, keeping order: what stays undone becomes a member of its lane, and what is pending no more leaves its own, in the same step. Acknowledgements
  * are behind the fence, too.
  *
- * KEYS, after those: state, the keys of lanes. ARGV, after those: for each entry whose lane its run knows the id and the lane, then how many, then 1 if keys wait after dead letters. For each entry there may
+ * KEYS, after those: state, the keys of lanes. ARGV, after those: for each entry whose lane its run knows the id and the lane, then how many; for each entry that failed its id and its last error ('' that cannot be said), then how many, if
+ * there are any; then 1 if keys wait after dead letters, plus 2 if there are such errors. For each entry there may
  * also be 'ack', id, count, 0; or 'left', id, count, 0 of one that another call may have taken off, or set aside.
  */
 export const settleInOrderScript = editedScript(settleEntriesScript, [
@@ -18,11 +38,16 @@ export const settleInOrderScript = editedScript(settleEntriesScript, [
     'local stream, lease, due, waiting, letters, state = unpack(KEYS, 1, 6)',
     `${LUA_LANE_KEYS}
 local laneFor, orderingKey = {}, nil
-local waitsForLetters = table.remove(ARGV) == '1'
-for _ = 1, tonumber(table.remove(ARGV)) do
-  local lane = table.remove(ARGV)
-  laneFor[table.remove(ARGV)] = lane
+local flags = tonumber(table.remove(ARGV))
+local waitsForLetters, errorOf = flags % 2 == 1, {}
+local function takePairs(pairs)
+  for _ = 1, tonumber(table.remove(ARGV)) do
+    local text = table.remove(ARGV)
+    pairs[table.remove(ARGV)] = text
+  end
 end
+if flags >= 2 then takePairs(errorOf) end
+takePairs(laneFor)
 local stream, lease, due, waiting, letters, state = unpack(KEYS, 1, 6)`,
   ],
   [
@@ -62,5 +87,10 @@ local acked = {'XACK', stream, group}`,
     out[n] = ${SETTLE_SCRIPT_ANSWERS.done}
   elseif not ours then out[n] =`,
   ],
-  ['table.insert(out, 1, trim())', 'if #acked > 3 then redis.call(unpack(acked)) end\ntable.insert(out, 1, trim())'],
+  [
+    'table.insert(out, 1, trim())',
+    `if #acked > 3 then redis.call(unpack(acked)) end
+${KEEPS_ERRORS}
+table.insert(out, 1, trim())`,
+  ],
 ])

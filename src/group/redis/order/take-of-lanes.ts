@@ -1,4 +1,5 @@
 import { PARKED_CONSUMER } from '../../../core/keys.ts'
+import { LAST_ERROR_FIELDS } from '../../last-error.ts'
 import { undoTakeScript } from '../scripts/undo-take.ts'
 import type { ScriptEdit } from './edited.ts'
 import { editedScript } from './edited.ts'
@@ -49,6 +50,9 @@ for _, one in ipairs(taken) do
     if #page > 0 then beside('ZREM', waiting, unpack(page)) end
     beside('HDEL', lanes, lane)
     beside('HDEL', laneOf, first, unpack(ids))
+    local fields = {'${LAST_ERROR_FIELDS}' .. first}
+    for _, id in ipairs(ids) do fields[#fields + 1] = '${LAST_ERROR_FIELDS}' .. id end
+    beside('HDEL', orderState, unpack(fields))
     rows[first][5] = 1
     for _, id in ipairs(ids) do rows[id][5] = 1 end
   else

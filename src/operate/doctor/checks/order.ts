@@ -55,14 +55,14 @@ function stateText({ state, dueInMs = 0, condition, consumerName = '', isPaused 
 }
 
 function fixOf({ first }: KeyInspection, { stream, group, consumer }: CheckSubject): string {
-  const { state, isPaused, eventType = '', condition, dueInMs = 0 } = first
+  const { state, isPaused, eventType = '', condition, dueInMs = 0, error } = first
   const where = `${quoteForShell(consumer?.set?.name ?? stream)} ${quoteForShell(group)}`
   if (isPaused || condition?.reason === 'paused')
     return `millrace resume ${where}, with --type ${quoteForShell(eventType)} where only the type is paused`
   if (condition?.reason === 'circuitBreaker') return 'fix what its handler calls: a probe closes the circuit breaker'
   if (condition) return 'end what it waits for (millrace status --details shows it)'
   if (state === 'time' && dueInMs > 0)
-    return 'see in the log why it fails; once its deliveries are used up it is a dead letter, and its key goes on'
+    return `${error === undefined ? 'see in the log why it fails' : 'fix what it fails with'}; once its deliveries are used up it is a dead letter, and its key goes on`
   if (state === 'dead-letter')
     return 'redrive its dead letter, or drop it (millrace dlq ls --key): until then its key waits'
   if (state === 'not-pending') return 'see that the poller runs, whose next run has the key go on'
