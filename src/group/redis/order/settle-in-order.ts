@@ -62,5 +62,10 @@ local acked = {'XACK', stream, group}`,
     out[n] = ${SETTLE_SCRIPT_ANSWERS.done}
   elseif not ours then out[n] =`,
   ],
-  ['table.insert(out, 1, trim())', 'if #acked > 3 then redis.call(unpack(acked)) end\ntable.insert(out, 1, trim())'],
+  ['table.insert(out, 1, trim())', `if #acked > 3 then
+  redis.call(unpack(acked))
+  -- whole lanes that were taken are in it until they are done
+  beside('ZREM', due, unpack(acked, 4))
+end
+table.insert(out, 1, trim())`],
 ])
