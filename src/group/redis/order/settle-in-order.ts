@@ -10,7 +10,7 @@ import { WAITS_FOR_LETTERS } from './letters-in-order.ts'
  * are behind the fence, too.
  *
  * KEYS, after those: state, the keys of lanes. ARGV, after those: for each entry whose lane its run knows the id and the lane, then how many, then 1 if keys wait after dead letters. For each entry there may
- * also be 'ack', id, count, 0; or 'left', id, count, 0 of one that another call may have taken off, or set aside.
+ * also be 'ack', id, count, 0; 'taken', id, count, 0 of one to be acknowledged that was taken from an index; or 'left', id, count, 0 of one that another call may have taken off, or set aside.
  */
 export const settleInOrderScript = editedScript(settleEntriesScript, [
   ...WAITS_FOR_LETTERS,
@@ -30,7 +30,7 @@ local stream, lease, due, waiting, letters, state = unpack(KEYS, 1, 6)`,
     `${LUA_LANES}
 local ours, written, out = leased(), 0, {}
 local hasLanes = (beside('HLEN', laneOf) or 1) > 0
-local acked = {'XACK', stream, group}`,
+local acked, hasTaken = {'XACK', stream, group}, false`,
   ],
   ["  beside('ZREM', due, id)\n  return status", "  beside('ZREM', due, id)\n  leave(id)\n  return status"],
   [
@@ -46,10 +46,11 @@ local acked = {'XACK', stream, group}`,
   [', count), id)\n    return added.err', ', count), id, laneFor[id])\n    return added.err'],
   [
     "  elseif op == 'aside' then out[n]",
-    `  elseif op == 'ack' and not hasLanes then
+    `  elseif (op == 'ack' or op == 'taken') and not hasLanes then
     acked[#acked + 1] = id
+    hasTaken = hasTaken or op == 'taken'
     out[n] = ${SETTLE_SCRIPT_ANSWERS.done}
-  elseif op == 'ack' then out[n] = ack(id, ${SETTLE_SCRIPT_ANSWERS.done})
+  elseif op == 'ack' or op == 'taken' then out[n] = ack(id, ${SETTLE_SCRIPT_ANSWERS.done})
   elseif op == 'aside' then out[n]`,
   ],
   [
@@ -62,10 +63,7 @@ local acked = {'XACK', stream, group}`,
     out[n] = ${SETTLE_SCRIPT_ANSWERS.done}
   elseif not ours then out[n] =`,
   ],
-  ['table.insert(out, 1, trim())', `if #acked > 3 then
-  redis.call(unpack(acked))
-  -- whole lanes that were taken are in it until they are done
-  beside('ZREM', due, unpack(acked, 4))
-end
+  ['table.insert(out, 1, trim())', `if #acked > 3 then redis.call(unpack(acked)) end
+if hasTaken then beside('ZREM', due, unpack(acked, 4)) end
 table.insert(out, 1, trim())`],
 ])
