@@ -37,6 +37,8 @@ export class Settler {
   readonly #superseded = new Set<string>()
   /** A read was not answered: entries may lie under our name that we do not know of. */
   #isReadInDoubt = false
+  /** Others were read under our name: what the reads that follow do not bring is nobody's. */
+  #isReadInDoubtAtEnd = false
   #giveBack: ((done: readonly Settlement[]) => Promise<SettleResult>) | undefined
   /** One a message: a hundred failures of a kind are one. */
   readonly #failures = new Map<string, Error>()
@@ -173,6 +175,11 @@ export class Settler {
     this.#isReadInDoubt = true
   }
 
+  /** More was read than any answer has told; the reads that follow bring it, and the last hand-back releases the rest. */
+  doubtReadAtEnd(): void {
+    this.#isReadInDoubtAtEnd = true
+  }
+
   /** A take was not answered. @param giveBack Settles, and gives back what it brought. */
   doubtTake(giveBack: (done: readonly Settlement[]) => Promise<SettleResult>): void {
     this.#giveBack = giveBack
@@ -231,6 +238,7 @@ export class Settler {
    */
   async finish(): Promise<void> {
     await this.#meanwhile
+    this.#isReadInDoubt ||= this.#isReadInDoubtAtEnd
     await this.handBack()
   }
 

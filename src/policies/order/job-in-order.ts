@@ -19,6 +19,8 @@ export class JobInOrder {
   readonly error: Error | undefined
   /** As long as it has no outcome, and is not alone as the first of a lane. */
   key: KeyInHand | undefined = undefined
+  /** It has left the pool's queue: it runs, or waits for the call of a batch route. */
+  isStarted = false
   /** Once it stays undone. */
   undoneOf: KeyInHand | undefined = undefined
   /** The call of a batch route that it was handed over in, and its place there. */

@@ -1,6 +1,7 @@
 import { compareEntryIds } from '../../core/entry.ts'
 import { laneOfKey } from '../../group/ordering.ts'
 import type { Job } from '../../run/job.ts'
+import { inOrder } from './job-in-order.ts'
 
 /** What a run holds of one key. */
 export class KeyInHand {
@@ -74,12 +75,15 @@ export class KeyInHand {
     return false
   }
 
+  /** Those of a lane go before what was read; nothing before what has left the queue, also where somebody has set the group back. */
   add(job: Job): void {
-    const last = this.jobs.at(-1)
-    if (!last || isBefore(last, job)) this.jobs.push(job)
-    // those of a lane go before what was read
+    let at = this.jobs.length
+    for (; at > 0; at--) {
+      const before = this.jobs[at - 1] as Job
+      if (!isBefore(job, before) || inOrder(before)?.isStarted) break
+    }
+    if (at === this.jobs.length) this.jobs.push(job)
     else {
-      const at = this.jobs.findIndex((one) => isBefore(job, one))
       this.jobs.splice(at, 0, job)
       this.forgetTold()
     }

@@ -151,6 +151,8 @@ export class RunOrder implements RunPolicy, OrderListener, OrderOfRun {
   }
 
   started(job: PolicyJob): void {
+    const place = inOrder(job as Job)
+    if (place) place.isStarted = true
     if (!this.#gathered.add(job as Job)) return
     const key = keyOf(job)
     if (key) key.gathered++

@@ -203,8 +203,9 @@ export class StreamReader {
 
   /** What a read brought, in hand. */
   #took(read: ReadResult, count: number, isAhead = false): readonly Job[] {
-    const { report, pauses, delays } = this.#run
+    const { report, pauses, delays, settler } = this.#run
     const { entries, failures, pendingLimitReached, parkedLimitReached, groupRecreated } = read
+    if (read.isInDoubt) settler.doubtReadAtEnd()
     const isAtLimit = pendingLimitReached || parkedLimitReached
     this.isAtLimit = isAtLimit
     pauses.see(read.paused)
@@ -219,9 +220,7 @@ export class StreamReader {
       groupRecreated,
       drained: entries.length === 0 && failures.length === 0 && !isAtLimit && !isAhead && !pauses.isAll,
     })
-    if (entries.length === 0) return []
-    const jobs = this.#received(entries)
-    return jobs
+    return entries.length === 0 ? [] : this.#received(entries)
   }
 
   /** What becomes of the slot if a read brings nothing: policies may have something to send at the end. */

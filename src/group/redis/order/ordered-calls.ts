@@ -209,7 +209,7 @@ export class OrderedCalls extends RedisGroupCalls {
     const head = args.slice(0, HEAD_ARGUMENTS)
     const told = chunk.flatMap((one): readonly CommandArgument[] =>
       isPlainAck(one.outcome)
-        ? ['ack', one.id, one.deliveryCount, 0]
+        ? [one.isTaken ? 'taken' : 'ack', one.id, one.deliveryCount, 0]
         : settleScript(this.address, slot, [one]).args.slice(HEAD_ARGUMENTS),
     )
     return this.inOrder(

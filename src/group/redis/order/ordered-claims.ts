@@ -1,6 +1,7 @@
 import type { ClaimRequest, Settlement, Slot, TakeDueRequest, TakeDueResult } from '../../group.ts'
-import { takenBeforeRead } from '../../ordering.ts'
+import { takenBeforeRead, waitsInOrder } from '../../ordering.ts'
 import { RedisClaims } from '../redis-claims.ts'
+import { settledOf } from '../redis-group-calls.ts'
 import { measureBacklogScript } from '../scripts/measure.ts'
 import type { ScriptCall } from '../sender.ts'
 import { isRequestTooLarge } from '../sender.ts'
@@ -34,6 +35,7 @@ export class OrderedClaims extends RedisClaims {
   ): Promise<TakeDueResult> {
     if (!this.#mayTake(slot))
       return takenBeforeRead((await this.#calls.settleWith(slot, settlements, [])).settled, request)
+    if (settlements.some(({ outcome }) => waitsInOrder(outcome))) return this.#settleFirst(slot, settlements, request)
     const taken = await super.settleAndTake(slot, settlements, request)
     if (this.#mostOfLanes === 0 || !taken.failures.some(isRequestTooLarge)) return taken
     this.#mostOfLanes = 0
@@ -41,6 +43,14 @@ export class OrderedClaims extends RedisClaims {
     const again = await super.settleAndTake(slot, [], request)
     const { counts, failures } = taken
     return { ...again, counts, failures: [...failures.filter((one) => !isRequestTooLarge(one)), ...again.failures] }
+  }
+
+  /** In one request, a client that sends it again would set aside once more, as the first of a lane, what the take has brought with a whole one: its count is the same. */
+  async #settleFirst(slot: Slot, settlements: readonly Settlement[], request: TakeDueRequest): Promise<TakeDueResult> {
+    const { settled } = await this.#calls.settleWith(slot, settlements, [])
+    if (settled.unanswered || settled.leaseLost) return takenBeforeRead(settled, request)
+    const taken = await this.settleAndTake(slot, [], request)
+    return { ...taken, ...settledOf(settled), failures: [...settled.failures, ...taken.failures] }
   }
 
   protected override claimPage(token: string, names: readonly string[], request: ClaimRequest): ScriptCall {

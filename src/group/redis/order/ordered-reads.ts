@@ -47,6 +47,8 @@ export class OrderedReads {
   readonly #begun = new Map<string, string>()
   /** Somebody has deleted first members: their lanes have to be given some. */
   lacksFirsts = false
+  /** Tokens of slots under whose names more was read than any answer has told. */
+  readonly #unheard = new Set<string>()
   /** What reads ask for at most: less once an answer was larger than a service takes. */
   #mostEntries = Infinity
 
@@ -67,7 +69,7 @@ export class OrderedReads {
     isPlaced = false,
   ): Promise<ReadResult | undefined> {
     const after = this.#begun.get(slot.token)
-    if (after === undefined || request.maxPending !== undefined)
+    if (after === undefined || request.maxPending !== undefined || this.#unheard.has(slot.token))
       return this.#inspectAndRead(slot, settlements, request, after, isPlaced)
     const { result, isOver, told, behind } = await this.#askAndRead(slot, settlements, request, after)
     if (isOver) return result
@@ -81,9 +83,21 @@ export class OrderedReads {
       this.#begin(slot, came, after)
       return { ...result, ...came }
     }
-    // nobody has heard of what was read before that: all is given from there on
-    const again = await this.#inspectAndRead(slot, [], request, after, true)
-    return again && { ...again, ...settledOf(result) }
+    // nobody has heard of what was read before that: all is given from there on, and nothing is read beyond it
+    this.#unheard.add(slot.token)
+    const { riders, ...rest } = request
+    const again = await this.#inspectAndRead(slot, [], rest, after, true)
+    const { answers, failures } = result
+    const answered = answers && { answers }
+    return (
+      again && {
+        ...again,
+        ...settledOf(result),
+        ...answered,
+        failures: [...failures, ...again.failures],
+        isInDoubt: true,
+      }
+    )
   }
 
   /** Reads, if nothing speaks against it. */
@@ -115,7 +129,10 @@ export class OrderedReads {
     else if (isFirst) this.#calls.order.mayHaveLanes = false
     const came = cameBy(reply)
     // of a group that is paused as a whole nothing was inspected
-    if (typeof reply !== 'number' || LOOKED.has(reply)) this.#begin(slot, came, after ?? replyAsText(last))
+    if (typeof reply !== 'number' || LOOKED.has(reply)) {
+      this.#begin(slot, came, replyAsText(last))
+      if (replyAsText(last) === after) this.#unheard.delete(slot.token)
+    }
     const [gone = 0] = behind
     if (gone instanceof Error) return { ...result, ...came, failures: [...result.failures, gone] }
     const deadLettersGone = Number(gone)
@@ -175,8 +192,9 @@ export class OrderedReads {
     const calls = [call, ...behind, ...(delays ? [getCommand(delayKeys(stream).next)] : [])]
     const { settled: apart, replies, ...told } = await this.#calls.settleAnd(slot, others, calls, request.riders)
     // whoever made the group again has lost the slot
-    const [reply = null] = told.groupRecreated ? [SLOT_LOST] : replies
-    const settled = acks.length > 0 ? withAcks(apart, acks, reply) : apart
+    const heard = told.groupRecreated ? [SLOT_LOST] : replies
+    const [reply = null] = heard
+    const settled = acks.length > 0 ? withAcks(apart, acks, heard) : apart
     const nothing = { ...settled, ...NOTHING, ...told }
     const over = { isOver: true, told: [], behind: [] }
     // what a lost group held is nobody's: whoever made it again ends

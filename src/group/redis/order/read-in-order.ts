@@ -39,7 +39,7 @@ end
  *
  * KEYS stream, lease, waiting, the flag of publishers, paused, state, the keys of lanes. ARGV group, consumer, token, count, max pending ('' any number), max set aside, the id above which this run
  * has read nothing ('' its first read), 1 if keys wait for dead letters, 1 if it has made members of all that is pending, then ids to acknowledge. Answers an array: what XREADGROUP does, or a number of
- * NOT_READ_ANSWERS, or 9 or 10; as a first read sees it 1 if there are lanes, 2 if keys wait for dead letters; that id, of a first read; how many of the ids were pending, -1 if the slot went to another; the text of
+ * NOT_READ_ANSWERS, or 9 or 10; as a first read sees it 1 if there are lanes, 2 if keys wait for dead letters; the id above which nothing was read; how many of the ids were pending, -1 if the slot went to another; the text of
  * what is paused, and the server's time.
  */
 export const readInOrderScript: LuaScript = {
@@ -65,8 +65,13 @@ if token == '' or not ours then return answer(${NOT_READ_ANSWERS.slotLost}) end
 if #ARGV > 9 then acked = redis.call('XACK', stream, group, unpack(ARGV, 10)) end
 if isAllPaused then return answer(${NOT_READ_ANSWERS.paused}) end
 if not isFirst then
-  local unheard, entries = redis.call('XPENDING', stream, group, '(' .. after, '+', count, consumer), {}
-  for _, p in ipairs(unheard) do entries[#entries + 1] = redis.call('XRANGE', stream, p[1], p[1])[1] end
+  local unheard, entries = nil, {}
+  repeat
+    unheard = redis.call('XPENDING', stream, group, '(' .. after, '+', count, consumer)
+    -- what was trimmed meanwhile is passed
+    for _, p in ipairs(unheard) do entries[#entries + 1], after = redis.call('XRANGE', stream, p[1], p[1])[1], p[1] end
+  until #entries > 0 or #unheard == 0
+  last = after
   if #entries > 0 then return answer({{stream, entries}}) end
 else last = lastDelivered() end
 if max ~= '' or isFirst then

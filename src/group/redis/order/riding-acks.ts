@@ -23,17 +23,18 @@ function isRider({ outcome: { kind }, isTaken }: Settlement): boolean {
   return !isTaken && (op === 'ack' || op === 'ignore')
 }
 
-/** What a read answered for the acknowledgements that rode with it. @param answer Of the script that reads. */
+/** What a read answered for the acknowledgements that rode with it. @param answers Of the script that acknowledges, and of what reads behind it, which alone may be what was not answered. */
 export function withAcks(
   settled: SettleResult,
   acks: readonly Settlement[],
-  answer: ReplyOrConnectionError = null,
+  answers: readonly ReplyOrConnectionError[],
 ): SettleResult {
+  const [answer = null] = answers
   const tally = new Tally()
   if (isUnanswered(answer)) tally.unanswered(acks)
   else if (answer instanceof RedisReplyError) tally.refused(acks.length, answer)
   else count(tally, acks, Number(replyItems(answer)[ACKED_AT]))
-  const told = tally.result(isUnanswered(answer) ? answer : undefined)
+  const told = tally.result(answers.find(isUnanswered))
   return { ...told, failures: [...settled.failures, ...told.failures] }
 }
 

@@ -30,7 +30,7 @@ end
  *
  * KEYS, after those: state, the keys of lanes. ARGV, after those: for each entry whose lane its run knows the id and the lane, then how many; for each entry that failed its id and its last error ('' that cannot be said), then how many, if
  * there are any; then 1 if keys wait after dead letters, plus 2 if there are such errors. For each entry there may
- * also be 'ack', id, count, 0; or 'left', id, count, 0 of one that another call may have taken off, or set aside.
+ * also be 'ack', id, count, 0; 'taken', id, count, 0 of one to be acknowledged that was taken from an index; or 'left', id, count, 0 of one that another call may have taken off, or set aside.
  */
 export const settleInOrderScript = editedScript(settleEntriesScript, [
   ...WAITS_FOR_LETTERS,
@@ -55,7 +55,7 @@ local stream, lease, due, waiting, letters, state = unpack(KEYS, 1, 6)`,
     `${LUA_LANES}
 local ours, written, out = leased(), 0, {}
 local hasLanes = (beside('HLEN', laneOf) or 1) > 0
-local acked = {'XACK', stream, group}`,
+local acked, hasTaken = {'XACK', stream, group}, false`,
   ],
   ["  beside('ZREM', due, id)\n  return status", "  beside('ZREM', due, id)\n  leave(id)\n  return status"],
   [
@@ -71,10 +71,11 @@ local acked = {'XACK', stream, group}`,
   [', count), id)\n    return added.err', ', count), id, laneFor[id])\n    return added.err'],
   [
     "  elseif op == 'aside' then out[n]",
-    `  elseif op == 'ack' and not hasLanes then
+    `  elseif (op == 'ack' or op == 'taken') and not hasLanes then
     acked[#acked + 1] = id
+    hasTaken = hasTaken or op == 'taken'
     out[n] = ${SETTLE_SCRIPT_ANSWERS.done}
-  elseif op == 'ack' then out[n] = ack(id, ${SETTLE_SCRIPT_ANSWERS.done})
+  elseif op == 'ack' or op == 'taken' then out[n] = ack(id, ${SETTLE_SCRIPT_ANSWERS.done})
   elseif op == 'aside' then out[n]`,
   ],
   [
@@ -90,6 +91,7 @@ local acked = {'XACK', stream, group}`,
   [
     'table.insert(out, 1, trim())',
     `if #acked > 3 then redis.call(unpack(acked)) end
+if hasTaken then beside('ZREM', due, unpack(acked, 4)) end
 ${KEEPS_ERRORS}
 table.insert(out, 1, trim())`,
   ],
