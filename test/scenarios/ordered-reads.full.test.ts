@@ -199,7 +199,7 @@ test('a lane that was taken whole leaves nothing in the index', async () => {
   for (let round = 0; round < 10 && done.length < 4; round++) await poll(consumer, { redis })
 
   expect([done, await pending()]).toEqual([[1, 2, 3, 4], 0])
-  expect(await raw.zrange(DUE, 0, -1)).toEqual([])
+  expect(await raw.zrange(DUE, '0', '-1')).toEqual([])
 })
 
 test('what is set aside behind a lane stays behind it, though that is taken next and the request is sent again', async () => {
