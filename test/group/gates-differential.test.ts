@@ -251,7 +251,7 @@ it.each(['server', 'memory'] as const)('who came later stands behind whose turn 
 it.each([
   ['a server', () => serverSide(redis)],
   ['memory', memorySide],
-] as const)('%s has who waits ask rarely once no place has been taken or given back for long', async (_name, make) => {
+] as const)('%s has who waits ask rarely once no place has been free for long', async (_name, make) => {
   const side = make()
   await side.clear()
   const passing = (n: number): GateOperation => ({

@@ -30,6 +30,14 @@ export class JobInOrder {
     this.error = error
   }
 
+  staysUndone(key: KeyInHand): void {
+    this.undoneOf = key
+  }
+
+  isOver(): void {
+    this.key = undefined
+  }
+
   handedOver(call: BatchCall, at: number): void {
     this.call = call
     this.at = at

@@ -65,6 +65,15 @@ export class KeyInHand {
     return jobs.slice(known).filter((one) => isBefore(job, one))
   }
 
+  /** Whether one that goes before it has no outcome yet. */
+  hasOpenBefore(job: Job): boolean {
+    for (const one of this.jobs) {
+      if (!isBefore(one, job)) return false
+      if (!one.outcome) return true
+    }
+    return false
+  }
+
   add(job: Job): void {
     const last = this.jobs.at(-1)
     if (!last || isBefore(last, job)) this.jobs.push(job)
@@ -90,6 +99,6 @@ export function isOfLane({ delivery }: Job): boolean {
   return delivery.isOfLane === true
 }
 
-export function isBefore(one: Job, other: Job): boolean {
+function isBefore(one: Job, other: Job): boolean {
   return one !== other && compareEntryIds(one.id, other.id) < 0
 }

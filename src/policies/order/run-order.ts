@@ -11,7 +11,7 @@ import { BatchFailures } from './batch-failures.ts'
 import { GatheredJobs } from './gathered-jobs.ts'
 import { inOrder, JobInOrder } from './job-in-order.ts'
 import type { KeyInHand } from './key-in-hand.ts'
-import { isBefore, isOfLane } from './key-in-hand.ts'
+import { isOfLane } from './key-in-hand.ts'
 import { KeysInHand } from './keys-in-hand.ts'
 import type { OrderingKey } from './lane-names.ts'
 import { orderingKeyOf, orderingKeyOfEntry } from './lane-names.ts'
@@ -218,11 +218,7 @@ export class RunOrder implements RunPolicy, OrderListener, OrderOfRun {
 
   /** What stays undone is settled once all that was read before it of its key has its outcome: claimers would start it as the first. */
   #isEarly(entry: EntryInHand): boolean {
-    for (const job of inOrder(entry)?.undoneOf?.jobs ?? []) {
-      if (!isBefore(job, entry as Job)) return false
-      if (!job.outcome) return true
-    }
-    return false
+    return inOrder(entry)?.undoneOf?.hasOpenBefore(entry as Job) === true
   }
 
   conditionsWith(others: PolledConditions | undefined): PolledConditions {
@@ -253,15 +249,13 @@ export class RunOrder implements RunPolicy, OrderListener, OrderOfRun {
     const behind = key.behind(job as Job)
     for (const one of [job as Job, ...behind]) {
       this.#keys.leaveUndone(key, one.entryId)
-      const place = inOrder(one)
-      if (place) place.undoneOf = key
+      inOrder(one)?.staysUndone(key)
     }
     return new Map(behind.map((one) => [one.id, WAIT_IN_LANE]))
   }
 
   #leave(job: PolicyJob, key: KeyInHand): void {
-    const place = inOrder(job as Job)
-    if (place) place.key = undefined
+    inOrder(job as Job)?.isOver()
     key.remove(job as Job)
   }
 
