@@ -103,6 +103,6 @@ export function isOfLane({ delivery }: Job): boolean {
   return delivery.isOfLane === true
 }
 
-export function isBefore(one: Job, other: Job): boolean {
+function isBefore(one: Job, other: Job): boolean {
   return one !== other && compareEntryIds(one.id, other.id) < 0
 }
