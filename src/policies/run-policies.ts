@@ -305,7 +305,7 @@ export class RunPolicies implements PoliciesOfRun {
   }
 }
 
-/** @throws {TypeError} What was told of one of them is no decision. */
+/** @throws {TypeError} What was said of one of them is no decision. */
 function noteOthers(
   decisions: Map<string, CheckedPolicyDecision>,
   others: ReadonlyMap<string, Decision>,

@@ -116,7 +116,7 @@ test('what somebody else reads under the name of the slot comes in its place', a
   expect((await raw.xpending('orders', 'billing'))[0]).toBe(0)
 })
 
-test('what was read after the slot went to another is nobody’s, and comes again in its place', async () => {
+test('what was read once the slot went to another comes again in its place', async () => {
   const { redis, raw } = await startScenario()
   await publishSteps(redis, [1, 2, 3, 4, 5, 6])
   const done: number[] = []

@@ -1,16 +1,9 @@
 import type { DecidableJob } from '../../run/checked-policy-decision.ts'
+import type { BatchCall } from './job-in-order.ts'
 import { inOrder } from './job-in-order.ts'
 
 /** What a failed event of a call sets aside: what comes after it of its key, or of the whole call. */
 export type AfterBatchItemFailure = 'key' | 'checkpoint'
-
-/** A call of a batch handler: its first events that stay undone, by key, as the places at which they stand. */
-export interface BatchCall {
-  readonly jobs: readonly DecidableJob[]
-  readonly undone: Map<string, number>
-  /** How many of its jobs were inspected. */
-  inspected: number
-}
 
 /** Under which the first of a whole call stands. */
 const WHOLE_CALL = ''

@@ -1,8 +1,15 @@
 import type { DecidableJob } from '../../run/checked-policy-decision.ts'
 import type { EntryInHand } from '../../run/entry-in-hand.ts'
 import type { Job } from '../../run/job.ts'
-import type { BatchCall } from './batch-failures.ts'
 import type { KeyInHand } from './key-in-hand.ts'
+
+/** A call of a batch handler: its first events that stay undone, by key, as the places at which they stand. */
+export interface BatchCall {
+  readonly jobs: readonly DecidableJob[]
+  readonly undone: Map<string, number>
+  /** How many of its jobs were inspected. */
+  inspected: number
+}
 
 /** What is known of a job that order is kept of. It lies in the job: a WeakMap beside it would cost each entry a microsecond, and the collector three. */
 export class JobInOrder {

@@ -45,7 +45,7 @@ export class OrderedReads {
   readonly #calls: OrderedCalls
   /** By the tokens of slots under which was read, so that all that is pending had a lane by then: the id above which nothing was. */
   readonly #begun = new Map<string, string>()
-  /** Tokens of slots under whose names more was read than any answer has told. */
+  /** Tokens of slots under whose names more was read than any answer says. */
   readonly #unheard = new Set<string>()
   /** What reads ask for at most: less once an answer was larger than a service takes. */
   #mostEntries = Infinity
@@ -83,12 +83,18 @@ export class OrderedReads {
     }
     // nobody has heard of what was read before that: all is given from there on, and nothing is read beyond it
     this.#unheard.add(slot.token)
-    const { riders, ...rest } = request
+    const { riders: _riders, ...rest } = request
     const again = await this.#inspectAndRead(slot, [], rest, after, true)
     const { answers, failures } = result
     const answered = answers && { answers }
     return (
-      again && { ...again, ...settledOf(result), ...answered, failures: [...failures, ...again.failures], isInDoubt: true }
+      again && {
+        ...again,
+        ...settledOf(result),
+        ...answered,
+        failures: [...failures, ...again.failures],
+        isInDoubt: true,
+      }
     )
   }
 

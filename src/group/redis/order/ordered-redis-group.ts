@@ -166,7 +166,14 @@ export class OrderedRedisGroup extends RedisGroup implements OrderedGroup, Await
     const reply = await this.#calls.sender.call({
       script: finishReadsInOrderScript,
       keys: [stream, this.#calls.lease(slot), keys.due, keys.state, ...flag],
-      args: [...this.#calls.fence(slot), slot.leaseMs, settings.minIdleMs, Number(end.hasAcked), Number(end.isInDoubt), '-'],
+      args: [
+        ...this.#calls.fence(slot),
+        slot.leaseMs,
+        settings.minIdleMs,
+        Number(end.hasAcked),
+        Number(end.isInDoubt),
+        '-',
+      ],
     })
     return end.takesFlag && reply === 1
   }

@@ -63,7 +63,10 @@ local acked, hasTaken = {'XACK', stream, group}, false`,
     out[n] = ${SETTLE_SCRIPT_ANSWERS.done}
   elseif not ours then out[n] =`,
   ],
-  ['table.insert(out, 1, trim())', `if #acked > 3 then redis.call(unpack(acked)) end
+  [
+    'table.insert(out, 1, trim())',
+    `if #acked > 3 then redis.call(unpack(acked)) end
 if hasTaken then beside('ZREM', due, unpack(acked, 4)) end
-table.insert(out, 1, trim())`],
+table.insert(out, 1, trim())`,
+  ],
 ])
