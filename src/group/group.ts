@@ -342,7 +342,7 @@ export interface ReadResult extends SettleResult, Seeing {
   /** There was nothing to read, and the slot was given back. */
   readonly hasEnded: boolean
   readonly groupRecreated: boolean
-  /** More may have been read under the slot's name than any answer has told: what the reads that follow do not bring is handed back at the end. Default: it was not. */
+  /** More may have been read under the slot's name than any answer says: what the reads that follow do not bring is handed back at the end. Default: it was not. */
   readonly isInDoubt?: boolean
   /** An answer for each rider; left out where there are none. */
   readonly answers?: readonly PlainReply[]

@@ -175,7 +175,7 @@ export class Settler {
     this.#isReadInDoubt = true
   }
 
-  /** More was read than any answer has told; the reads that follow bring it, and the last hand-back releases the rest. */
+  /** More was read than any answer says; the reads that follow bring it, and the last hand-back releases the rest. */
   doubtReadAtEnd(): void {
     this.#isReadInDoubtAtEnd = true
   }

@@ -80,7 +80,7 @@ test('entries whose acknowledged predecessors alone were answered fail the run, 
   expect(await raw.xlen(DLQ)).toBe(0)
 })
 
-test('what a request that was sent again has read beyond its answer is given back as the run ends', async () => {
+test('what a request that was sent again read beyond its answer is given back', async () => {
   const { redis, raw, finish } = await start(1, 2, 3, 4, 5, 6, 7, 8)
   const done: number[] = []
   let isToBreak = false
@@ -202,7 +202,7 @@ test('a lane that was taken whole leaves nothing in the index', async () => {
   expect(await raw.zrange(DUE, '0', '-1')).toEqual([])
 })
 
-test('what is set aside behind a lane stays behind it, though that is taken next and the request is sent again', async () => {
+test('what is set aside behind a lane stays behind it, though its request is sent again', async () => {
   const { redis, publish } = await start(1, 2)
   const consumers = (handle: (step: number) => unknown) => stepping(handle, { batchSize: 10 })
   const failing = consumers(() => {

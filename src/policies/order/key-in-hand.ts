@@ -1,7 +1,6 @@
 import { compareEntryIds } from '../../core/entry.ts'
 import { laneOfKey } from '../../group/ordering.ts'
 import type { Job } from '../../run/job.ts'
-import { inOrder } from './job-in-order.ts'
 
 /** What a run holds of one key. */
 export class KeyInHand {
@@ -76,11 +75,11 @@ export class KeyInHand {
   }
 
   /** Those of a lane go before what was read; nothing before what has left the queue, also where somebody has set the group back. */
-  add(job: Job): void {
+  add(job: Job, hasStarted: (job: Job) => boolean): void {
     let at = this.jobs.length
     for (; at > 0; at--) {
       const before = this.jobs[at - 1] as Job
-      if (!isBefore(job, before) || inOrder(before)?.isStarted) break
+      if (!isBefore(job, before) || hasStarted(before)) break
     }
     if (at === this.jobs.length) this.jobs.push(job)
     else {

@@ -280,7 +280,7 @@ export class RunOrder implements RunPolicy, OrderListener, OrderOfRun {
   #register(job: Job, place: JobInOrder, key: KeyInHand): void {
     if (key.hasUndone) this.#keys.forgetUndone(key, job.id)
     if (!job.outcome) {
-      key.add(job)
+      key.add(job, hasStarted)
       place.key = key
     } else if (!this.#isDone(job.outcome.kind)) {
       this.#keys.leaveUndone(key, job.id)
@@ -308,6 +308,10 @@ export class RunOrder implements RunPolicy, OrderListener, OrderOfRun {
       return new JobInOrder(undefined, error instanceof Error ? error : new TypeError(String(error)))
     }
   }
+}
+
+function hasStarted(job: Job): boolean {
+  return inOrder(job)?.isStarted === true
 }
 
 function keyOf(job: PolicyJob): KeyInHand | undefined {

@@ -47,7 +47,7 @@ export class OrderedReads {
   readonly #begun = new Map<string, string>()
   /** Somebody has deleted first members: their lanes have to be given some. */
   lacksFirsts = false
-  /** Tokens of slots under whose names more was read than any answer has told. */
+  /** Tokens of slots under whose names more was read than any answer says. */
   readonly #unheard = new Set<string>()
   /** What reads ask for at most: less once an answer was larger than a service takes. */
   #mostEntries = Infinity
@@ -85,7 +85,7 @@ export class OrderedReads {
     }
     // nobody has heard of what was read before that: all is given from there on, and nothing is read beyond it
     this.#unheard.add(slot.token)
-    const { riders, ...rest } = request
+    const { riders: _riders, ...rest } = request
     const again = await this.#inspectAndRead(slot, [], rest, after, true)
     const { answers, failures } = result
     const answered = answers && { answers }
