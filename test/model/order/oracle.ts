@@ -260,7 +260,8 @@ export class Oracle {
       for (const [running, count] of other.running) {
         if (this.keyOf(running) !== key || (other === process && (running === id || together.has(running)))) continue
         if (isOfOldKey || this.#entries.get(running)?.isOfOldKey || !other.isOrdered) continue
-        if (holds(other, running, count, sight)) this.violated(`two at once: ${me} while ${other.name} runs ${running}`)
+        if (holds(other, running, count, sight) && !other.isOverdue(running))
+          this.violated(`two at once: ${me} while ${other.name} runs ${running}`)
       }
     }
   }
@@ -278,7 +279,13 @@ export class Oracle {
     for (const [other, { owner }] of sight.pending) {
       const before = this.#entries.get(other)
       if (!before || before.isOfOldKey || this.keyOf(other) !== key || !isBelow(other, id)) continue
-      if (process.decided.has(other) || earlier.has(other) || this.#unplaced.has(other) || !sight.ids.has(other))
+      if (
+        process.decided.has(other) ||
+        process.isOverdue(other) ||
+        earlier.has(other) ||
+        this.#unplaced.has(other) ||
+        !sight.ids.has(other)
+      )
         continue
       if (this.#isDecidedWithoutCall(before) && isOwn(process, owner, sight)) continue
       this.violated(`overtook: ${me} before ${other}, which lies under ${owner}`)

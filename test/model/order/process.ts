@@ -23,6 +23,8 @@ export class Process {
   readonly decided = new Set<string>()
   /** Handlers that run: entry id → delivery. */
   readonly running = new Map<string, number>()
+  /** When their time is over. */
+  readonly #over = new Map<string, number>()
   readonly #time: ModelTime
   #held: (() => void)[] = []
 
@@ -34,6 +36,16 @@ export class Process {
     this.#time = time
     const now = () => time.nowMs
     this.clock = { now, monotonic: now, after: (ms, callback) => time.after(ms, () => this.when(callback)) }
+  }
+
+  runs(entryId: string, deliveryCount: number, forMs: number): void {
+    this.running.set(entryId, deliveryCount)
+    this.#over.set(entryId, this.#time.nowMs + forMs)
+  }
+
+  /** Its handler's time was over while the process was frozen: its run has decided about it before the handler ends. */
+  isOverdue(entryId: string): boolean {
+    return this.isTroubled && this.#time.nowMs >= (this.#over.get(entryId) ?? Infinity)
   }
 
   /** Does it as soon as the process can: never, once it is dead. */

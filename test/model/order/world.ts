@@ -363,7 +363,8 @@ export class OrderWorld {
       ({ entryId, deliveryCount }) => `${this.#oracle.keyOf(entryId)} ${entryId} x${deliveryCount}`,
     )
     this.note(`${process.name} starts a batch: ${told.join(', ')}`)
-    for (const { entryId, deliveryCount } of events) process.running.set(entryId, deliveryCount)
+    const { handlerTimeoutMs } = this.#setting.options
+    for (const { entryId, deliveryCount } of events) process.runs(entryId, deliveryCount, handlerTimeoutMs as number)
     await this.#oracle.batchStarted(process, events)
     await process.sleep(this.#chance.int(0, 30))
     const isThrown = this.#isTrouble && this.#chance.is(0.1)
@@ -405,7 +406,7 @@ export class OrderWorld {
   async #handle(process: Process, kind: Kind, context: Parameters<EventHandler>[1]): Promise<void> {
     const { entryId, deliveryCount, signal } = context
     if (process.isDead) return new Promise(() => {})
-    process.running.set(entryId, deliveryCount)
+    process.runs(entryId, deliveryCount, this.#setting.options.handlerTimeoutMs as number)
     this.note(`${process.name} starts ${this.#oracle.keyOf(entryId)} ${entryId} x${deliveryCount}`)
     await this.#oracle.started(process, entryId, deliveryCount)
     const end = (isDone: boolean, isDecided = isDone) => {

@@ -14,7 +14,7 @@ function jobsOf(ids: readonly string[]) {
       },
     }) as Job
   const jobs = ids.map(make)
-  for (const job of jobs) key.add(job)
+  for (const job of jobs) key.add(job, () => false)
   return { key, jobs, make, asked: () => asked }
 }
 
@@ -39,7 +39,7 @@ describe('behind()', () => {
     const [first, second] = jobs as [Job, Job]
     key.remove(first)
     key.behind(first)
-    key.add(make(id))
+    key.add(make(id), () => false)
     key.remove(second)
 
     expect(idsOf(key.behind(second))).toEqual(expected)
