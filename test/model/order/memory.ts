@@ -1,6 +1,7 @@
 import type { Connection } from 'millrace'
 import { createMemoryConnection } from '../../../dist/group/memory/memory-connection.js'
 import { MemoryServer } from '../../../dist/group/memory/memory-server.js'
+import { Turns } from '../../../dist/group/redis/order/turns.js'
 import { zeroSettleCounts } from '../../../src/core/counts.ts'
 import { consumerKeys } from '../../../src/core/keys.ts'
 import { OUTCOME_KINDS } from '../../../src/core/outcome.ts'
@@ -154,24 +155,31 @@ export class MemoryOrderServer implements OrderServer {
     let listener: OrderListener | undefined
     const silent: Pick<OrderListener, 'stored' | 'unanswered'> = { stored() {}, unanswered() {} }
     const stored = (id: string, isDone: boolean) => listener?.stored(id, isDone)
-    const lossy = <T extends object>(target: T, group: object = target): T =>
+    // as an ordered group on Redis has them go
+    const lossy = <T extends object>(target: T, group: object = target, turns?: Turns): T =>
       new Proxy(target, {
         get: (_target, name) => {
           const member = target[name as keyof T] as unknown
-          if (name === 'claims') return lossy(member as object, group)
+          if (name === 'claims') return lossy(member as object, group, turns)
           if (name === 'inOrder')
-            return (...args: unknown[]) => lossy((member as (...args: unknown[]) => object).apply(target, args))
+            return (...args: unknown[]) => {
+              const ordered = (member as (...args: unknown[]) => object).apply(target, args)
+              return lossy(ordered, ordered, new Turns())
+            }
           if (typeof member !== 'function') return member
           const call = (...args: unknown[]) => (member as (...args: unknown[]) => unknown).apply(target, args)
           if (!(String(name) in REQUESTS)) return call
-          return (...args: unknown[]) =>
-            send(
-              this.#network,
-              process,
-              requestOf(target as never, group as never, String(name), args, process, stored, () =>
-                listener?.unanswered(),
-              ),
-            )
+          return (...args: unknown[]) => {
+            const ask = () =>
+              send(
+                this.#network,
+                process,
+                requestOf(target as never, group as never, String(name), args, process, stored, () =>
+                  listener?.unanswered(),
+                ),
+              )
+            return turns && REQUESTS[String(name)] ? turns.take(ask) : ask()
+          }
         },
         set: (_target, name, value) => {
           // what was stored is heard of with the answer
@@ -234,11 +242,9 @@ function requestOf(
   const ids = settlements.map(({ id }) => id)
   const asked =
     name === 'settle' && last ? { ...(last as HandBack), known: [...(last as HandBack).known, ...ids] } : last
+  const carryOut = async () => target[name]?.(slot, [], ...(asked === undefined ? [] : [asked]))
   if (asked !== undefined || name !== 'settle')
-    parts.push({
-      settlements: [],
-      carryOut: async () => target[name]?.(slot, [], ...(asked === undefined ? [] : [asked])),
-    })
+    parts.push({ settlements: [], carryOut: byNonce(target, name, carryOut) })
   return {
     label: name,
     parts: parts.length,
@@ -269,6 +275,27 @@ function requestOf(
     },
   }
 }
+
+/** A take that was given back does nothing when it is carried out late, and giving back one that was not carried out gives back no other: on Redis it has a nonce. */
+function byNonce(target: object, name: string, carryOut: () => Promise<unknown>): () => Promise<unknown> {
+  if (name === 'settleAndTake') {
+    const take = { isDone: false, isUndone: false }
+    LAST_TAKES.set(target, take)
+    return async () => {
+      take.isDone = true
+      return take.isUndone ? { ...NOTHING, ...REQUESTS.settleAndTake } : carryOut()
+    }
+  }
+  if (name !== 'settleAndGiveBack') return carryOut
+  const take = LAST_TAKES.get(target)
+  return async () => {
+    if (!take || take.isDone) return carryOut()
+    take.isUndone = true
+    return NOTHING
+  }
+}
+
+const LAST_TAKES = new WeakMap<object, { isDone: boolean; isUndone: boolean }>()
 
 const NOTHING: SettleResult = {
   counts: zeroSettleCounts(),
