@@ -32,7 +32,7 @@ const FEATURES = {
   'circuitBreaker()': ["export { circuitBreaker } from 'millrace'", '58.8 KB'],
   'rateLimit()': ["export { rateLimit } from 'millrace'", '59.6 KB'],
   'concurrencyLimit()': ["export { concurrencyLimit } from 'millrace'", '59.8 KB'],
-  'orderedBy()': ["export { orderedBy } from 'millrace'", '93.5 KB'],
+  'orderedBy()': ["export { orderedBy } from 'millrace'", '95 KB'],
   'effects()': ["export { effects } from 'millrace'", '38.7 KB'],
   'filterPatterns()': ["export { filterPatterns } from 'millrace'", '5.4 KB'],
   'flatCodec()': ["export { flatCodec } from 'millrace'", '5.2 KB'],
@@ -62,10 +62,10 @@ const FEATURES = {
 }
 
 const ENTRY_POINTS = {
-  millrace: '411.8 KB',
+  millrace: '414 KB',
   'millrace/ioredis': '74.2 KB',
   'millrace/upstash': '47 KB',
-  'millrace/operate': '180 KB',
+  'millrace/operate': '181.5 KB',
   'millrace/lambda': '18.4 KB',
   'millrace/s3': '4.8 KB',
   'millrace/powertools': '47.8 KB',
