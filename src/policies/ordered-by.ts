@@ -15,7 +15,7 @@ import { definePolicyWith } from './define-policy.ts'
 import type { AfterBatchItemFailure } from './order/batch-failures.ts'
 import type { OrderingKey } from './order/lane-names.ts'
 import { laneOfEntry } from './order/lane-names.ts'
-import type { OrderRules } from './order/run-order.ts'
+import type { OrderRules } from './order/order-outcomes.ts'
 import { RunOrder } from './order/run-order.ts'
 import { slotChallengeOf } from './order/slot-challenge.ts'
 

@@ -37,7 +37,7 @@ const FUNCTIONS = [
   { name: 'checkoutPoller', system: 'checkout', part: 'poller', maxKB: 557 },
   { name: 'checkoutClaimer', system: 'checkout', part: 'claimer', maxKB: 627 },
   { name: 'webhooksPoller', system: 'webhooks', part: 'poller', maxKB: 580 },
-  { name: 'webhooksClaimer', system: 'webhooks', part: 'claimer', maxKB: 645 },
+  { name: 'webhooksClaimer', system: 'webhooks', part: 'claimer', maxKB: 651 },
   { name: 'fanOutPoller', system: 'fan-out', part: 'poller', maxKB: 551 },
   { name: 'fanOutClaimer', system: 'fan-out', part: 'claimer', maxKB: 607 },
 ].map(complete)

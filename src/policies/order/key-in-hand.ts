@@ -1,4 +1,5 @@
 import { compareEntryIds } from '../../core/entry.ts'
+import type { LaneAsked } from '../../group/ordering.ts'
 import { laneOfKey } from '../../group/ordering.ts'
 import type { Job } from '../../run/job.ts'
 
@@ -95,6 +96,11 @@ export class KeyInHand {
       if (at >= 0) this.jobs.splice(at, 1)
     }
   }
+}
+
+/** A key whose lane was asked for. */
+export interface KeyAsked extends LaneAsked {
+  readonly key: KeyInHand
 }
 
 /** It came with the whole of its lane. */

@@ -2,6 +2,14 @@ import type { Outcome } from '../../core/outcome.ts'
 import type { Decision } from '../../define/policy.ts'
 import { ORDER_POLICY } from '../../group/ordering.ts'
 import type { CheckedPolicyDecision } from '../../run/checked-policy-decision.ts'
+import type { AfterBatchItemFailure } from './batch-failures.ts'
+
+/** What a user chose. */
+export interface OrderRules {
+  readonly afterBatchItemFailure: AfterBatchItemFailure
+  /** A key waits after a dead letter. */
+  readonly waitsForLetters: boolean
+}
 
 /** What is settled so waits in its lane; if that is gone by then, it comes first. */
 export const WAIT_IN_LANE: Decision = { action: 'park', until: '=' }

@@ -1,33 +1,21 @@
 import type { Outcome } from '../../core/outcome.ts'
 import type { Decision, PolicyJob, PolicyQuestion, PolicyReply, RunPolicy } from '../../define/policy.ts'
-import type { LaneAsked, OrderedGroup, OrderListener } from '../../group/ordering.ts'
+import type { OrderedGroup, OrderListener } from '../../group/ordering.ts'
 import { ORDER_POLICY } from '../../group/ordering.ts'
 import type { CheckedPolicyDecision, DecidableJob } from '../../run/checked-policy-decision.ts'
 import type { EntryInHand } from '../../run/entry-in-hand.ts'
 import type { Job } from '../../run/job.ts'
 import type { OrderOfRun, PolicyRunInside, PolledConditions } from '../../run/policy-engine.ts'
-import type { AfterBatchItemFailure } from './batch-failures.ts'
 import { BatchFailures } from './batch-failures.ts'
 import { GatheredJobs } from './gathered-jobs.ts'
 import { inOrder, JobInOrder } from './job-in-order.ts'
-import type { KeyInHand } from './key-in-hand.ts'
+import type { KeyAsked, KeyInHand } from './key-in-hand.ts'
 import { isOfLane } from './key-in-hand.ts'
 import { KeysInHand } from './keys-in-hand.ts'
 import type { OrderingKey } from './lane-names.ts'
 import { orderingKeyOf, orderingKeyOfEntry } from './lane-names.ts'
+import type { OrderRules } from './order-outcomes.ts'
 import { CALLED_EARLY, isDone, isStoredFirst, kindOf, WAIT_IN_LANE } from './order-outcomes.ts'
-
-/** A key whose lane was asked for. */
-interface KeyAsked extends LaneAsked {
-  readonly key: KeyInHand
-}
-
-/** What a user chose. */
-export interface OrderRules {
-  readonly afterBatchItemFailure: AfterBatchItemFailure
-  /** A key waits after a dead letter. */
-  readonly waitsForLetters: boolean
-}
 
 /**
  * Keeps the order of keys within a poller's run: of a key one job is under way at a time. What follows one that stays undone is set aside behind it, in the same settlement; what is read later
