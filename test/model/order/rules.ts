@@ -100,7 +100,7 @@ export const RULES: Readonly<Record<string, Rule>> = {
     what: 'only the first of a lane is taken',
     edits: [[CLAIM, 'elseif not kept and first ~= id then kept = lane end', 'end']],
     memory: [['const isFirst = this.lanes.firsts.get(lane) === id;\n        if', 'const isFirst = true;\n        if']],
-    seeds: { redis: 300 },
+    seeds: { memory: 200 },
   },
   unplacedWaits: {
     what: 'what has no lane is not taken',
