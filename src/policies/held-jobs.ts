@@ -88,7 +88,7 @@ export class HeldJobs implements JobsOfPolicies {
   }
 
   decidedOf(jobs: readonly Job[]): readonly Job[] {
-    if (jobs.length === 1 ? hasOutcome(jobs[0] as Job) : jobs.every(hasOutcome)) return jobs
+    if (jobs.every(hasOutcome)) return jobs
     this.#undecided = [...this.#undecided, ...jobs.filter((job) => !hasOutcome(job))]
     return jobs.filter(hasOutcome)
   }
