@@ -3,14 +3,12 @@ import { commandKeyRange } from '../group/redis/keys-of.ts'
 import type { RedisCommand } from '../group/redis/transport.ts'
 import type { ClusterClient, ClusterNode } from './cluster-nodes.ts'
 import { clusterNodeClient, masterOfHashSlot, redirectionTarget, refreshHashSlots } from './cluster-nodes.ts'
-import type { IoredisClient, IoredisPipeline } from './ioredis-client.ts'
+import type { IoredisClient } from './ioredis-client.ts'
+import { answeredOf, type PipelineResult, type Sending } from './parted-pipeline.ts'
 import { waitForClient, waitForClusterNode } from './ready.ts'
 
-/** What a command came to, as ioredis has it; `undefined`: nothing came. */
-export type PipelineResult = readonly [error: Error | null, result?: unknown] | undefined
-
 /** Puts commands on a client. */
-type Put = (node: IoredisClient, commands: readonly RedisCommand[]) => IoredisPipeline
+type Put = (node: IoredisClient, commands: readonly RedisCommand[]) => Sending
 
 /** Commands on their way to one node. */
 interface Part {
@@ -128,7 +126,7 @@ export class ClusterPipeline {
     const pipeline = this.#put(node, isAsked ? commands.flatMap((command) => [ASKING, command]) : commands)
     const sieve = (results: readonly PipelineResult[]) =>
       isAsked ? results.filter((_result, n) => n % 2 === 1) : results
-    const part = { places, results: () => sieve([...((Reflect.get(pipeline, '_result') as PipelineResult[]) ?? [])]) }
+    const part = { places, results: () => sieve(answeredOf(pipeline)) }
     this.#parts.add(part)
     try {
       const results = await pipeline.exec()
@@ -160,9 +158,7 @@ function bySlot(commands: readonly RedisCommand[]): ReadonlyMap<number | undefin
     return from < to ? hashSlot(String(command[from])) : undefined
   })
   const any = slots.find((slot) => slot !== undefined)
-  const groups = new Map<number | undefined, number[]>()
-  for (const [at, slot = any] of slots.entries()) groups.set(slot, [...(groups.get(slot) ?? []), at])
-  return groups
+  return Map.groupBy(slots.keys(), (at) => slots[at] ?? any)
 }
 
 function messageOf(result: PipelineResult): string {

@@ -12,13 +12,13 @@ import type {
 } from '../group/redis/transport.ts'
 import { isClusterClient } from './cluster-client.ts'
 import { clusterNodeClient, fetchMasters } from './cluster-nodes.ts'
-import type { PipelineResult } from './cluster-pipeline.ts'
 import { ClusterPipeline } from './cluster-pipeline.ts'
 import { type Deadline, startDeadline } from './deadline.ts'
 import type { ClientHolder, HeldClient } from './held-client.ts'
 import type { IoredisClient, IoredisPipeline } from './ioredis-client.ts'
 import type { ClientOptions } from './ioredis-options.ts'
 import { isOptionsObject } from './ioredis-options.ts'
+import { answeredOf, PartedPipeline, type Results, type Sending } from './parted-pipeline.ts'
 import { waitForClient } from './ready.ts'
 import { signInFromOptions } from './sign-in.ts'
 import { describeSocketError } from './trouble.ts'
@@ -185,7 +185,11 @@ class WaitingIoredisTransport extends IoredisTransport implements WaitingTranspo
 }
 
 /** @param prefix Of the client, which has been put before the keys. */
-function put(client: IoredisClient, commands: readonly RedisCommand[], prefix: string): IoredisPipeline {
+function put(client: IoredisClient, commands: readonly RedisCommand[], prefix: string): Sending {
+  return new PartedPipeline(commands, (part) => putPart(client, part, prefix))
+}
+
+function putPart(client: IoredisClient, commands: readonly RedisCommand[], prefix: string): IoredisPipeline {
   const pipeline = client.pipeline()
   if (prefix) Object.assign(pipeline, { options: { ...client.options, keyPrefix: '' } })
   // in capitals: transformers that other code sets for a command, process-wide, go by its name
@@ -201,19 +205,6 @@ function longestWait({ commandTimeout, socketTimeout, redisOptions }: ClientOpti
 
 function isRedirection(answer: ReplyOrConnectionError): boolean {
   return answer instanceof RedisReplyError && /^(MOVED|ASK) /.test(answer.message)
-}
-
-type Results = readonly PipelineResult[]
-
-/** Commands that were put together, for one server or several. */
-interface Sending {
-  exec(): Promise<Results | null>
-}
-
-/** What a pipeline has by now; it answers only when all of it came, and one reply may be lost among others. */
-function answeredOf(pipeline: object | undefined): Results {
-  const results: unknown = pipeline && Reflect.get(pipeline, '_result')
-  return Array.isArray(results) ? results : []
 }
 
 /** One answer per command. @param missing Of a command that has no result. */

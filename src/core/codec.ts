@@ -142,10 +142,10 @@ const ENVELOPE_FIELDS = [
 type EnvelopeField = (typeof ENVELOPE_FIELDS)[number]
 
 /** Their names as bytes, by length: an entry's names are told apart without making strings of them. */
-const NAMES_BY_LENGTH: { readonly name: EnvelopeField; readonly bytes: Buffer }[][] = []
-for (const name of ENVELOPE_FIELDS) {
+const NAMES_BY_LENGTH: { readonly name: EnvelopeField; readonly bytes: Buffer; readonly place: number }[][] = []
+for (const [place, name] of ENVELOPE_FIELDS.entries()) {
   NAMES_BY_LENGTH[name.length] ??= []
-  NAMES_BY_LENGTH[name.length]?.push({ name, bytes: Buffer.from(name) })
+  NAMES_BY_LENGTH[name.length]?.push({ name, bytes: Buffer.from(name), place })
 }
 
 /**
@@ -158,10 +158,12 @@ export function encodeEnvelope(event: EnvelopeEvent): TextField[] {
   if (event.eventId !== undefined) fields.push(['eventId', event.eventId])
   fields.push(['eventType', event.type])
   if (event.version !== undefined && event.version !== 1) fields.push(['schemaVersion', String(event.version)])
-  for (const name of TEXT_FIELDS) {
-    const value = event[name]
-    if (value !== undefined) fields.push([name, value])
-  }
+  if (event.aggregateType !== undefined) fields.push(['aggregateType', event.aggregateType])
+  if (event.aggregateId !== undefined) fields.push(['aggregateId', event.aggregateId])
+  if (event.tenantId !== undefined) fields.push(['tenantId', event.tenantId])
+  if (event.producer !== undefined) fields.push(['producer', event.producer])
+  if (event.occurredAt !== undefined) fields.push(['occurredAt', event.occurredAt])
+  if (event.traceparent !== undefined) fields.push(['traceparent', event.traceparent])
   if (event.aggregateVersion !== undefined) fields.push(['aggregateVersion', String(event.aggregateVersion)])
   if (event.attributes !== undefined) fields.push(...attributeFields(event.type, event.attributes))
   fields.push(['payload', event.payload])
@@ -170,7 +172,7 @@ export function encodeEnvelope(event: EnvelopeEvent): TextField[] {
 
 function attributeFields(type: string, attributes: Attributes): TextField[] {
   const fields = Object.entries(attributes)
-  const taken = fields.find(([name]) => envelopeField(name) !== undefined)
+  const taken = fields.find(([name]) => placeOf(name) !== undefined)
   if (taken === undefined) return fields
   throw wrongUseError(
     `encode ${quotedValue(type)}`,
@@ -184,65 +186,58 @@ function attributeFields(type: string, attributes: Attributes): TextField[] {
  */
 export const envelopeCodec: TwoWayCodec = {
   typeField: 'eventType',
-  decode(fields) {
-    const envelope = new Envelope()
-    for (const field of fields) envelope.add(field[0], field[1])
-    const { eventType, schemaVersion, payload, eventId } = envelope
-    if (!eventType) throw new MalformedEntryError('Field eventType is missing')
-    if (payload === undefined) throw new MalformedEntryError('Field payload is missing')
-    const event = {
-      type: eventType,
-      version: parseVersion(schemaVersion),
-      payload: parseJson(payload, 'payload'),
-      eventId,
-    }
-    return withOptionalTexts(event, envelope)
-  },
+  decode: decodeEnvelope,
   encode: (event) => encodeEnvelope({ ...event, payload: JSON.stringify(event.payload) }),
 }
 
-/** An entry's known fields as text. All members are there from the start, so that all envelopes have one shape. */
-class Envelope implements Record<Exclude<EnvelopeField, 'aggregateVersion'>, string | undefined> {
-  eventId: string | undefined = undefined
-  eventType: string | undefined = undefined
-  schemaVersion: string | undefined = undefined
-  aggregateType: string | undefined = undefined
-  aggregateId: string | undefined = undefined
-  tenantId: string | undefined = undefined
-  producer: string | undefined = undefined
-  occurredAt: string | undefined = undefined
-  traceparent: string | undefined = undefined
-  aggregateVersion: number | undefined = undefined
-  payload: string | undefined = undefined
-  #others: [string, string][] | undefined = undefined
+/** Their texts, by the place of their names; none that says nothing is there. */
+const NO_TEXTS: readonly (string | undefined)[] = ENVELOPE_FIELDS.map(() => undefined)
 
-  get attributes(): Attributes | undefined {
-    return this.#others && Object.fromEntries(this.#others)
+// by place: members that are set by a name that is computed take several times as long, for each of many entries
+function decodeEnvelope(fields: readonly Field[]): DecodedEvent {
+  const texts = NO_TEXTS.slice()
+  let others: [string, string][] | undefined
+  for (const field of fields) {
+    const at = placeOf(field[0])
+    if (at === undefined) {
+      if (!isText(field[0]) || !isText(field[1])) continue
+      others ??= []
+      others.push([field[0].toString(), field[1].toString()])
+    } else {
+      const name = ENVELOPE_FIELDS[at] as EnvelopeField
+      if (texts[at] !== undefined) throw new MalformedEntryError(`Field ${name} must not repeat`)
+      texts[at] = exactText(field[1], name)
+    }
   }
-
-  add(bytes: Bytes, value: Bytes): void {
-    const name = envelopeField(bytes)
-    if (name === undefined) this.#addOther(bytes, value)
-    else if (this[name] !== undefined) throw new MalformedEntryError(`Field ${name} must not repeat`)
-    else if (name === 'aggregateVersion') this[name] = parseVersion(exactText(value, name), 'Aggregate')
-    else this[name] = exactText(value, name)
-  }
-
-  #addOther(name: Bytes, value: Bytes): void {
-    if (!isText(name) || !isText(value)) return
-    this.#others ??= []
-    this.#others.push([name.toString(), value.toString()])
-  }
+  const [eventId, type, version, aggregateType, aggregateId, tenantId, producer, occurredAt, traceparent] = texts
+  const aggregateVersion = texts[9]
+  const payload = texts[10]
+  if (!type) throw new MalformedEntryError('Field eventType is missing')
+  if (payload === undefined) throw new MalformedEntryError('Field payload is missing')
+  return withOptionalTexts(
+    { type, version: parseVersion(version), payload: parseJson(payload, 'payload'), eventId },
+    {
+      aggregateType,
+      aggregateId,
+      aggregateVersion: aggregateVersion === undefined ? undefined : parseVersion(aggregateVersion, 'Aggregate'),
+      tenantId,
+      producer,
+      occurredAt,
+      traceparent,
+      attributes: others && Object.fromEntries(others),
+    },
+  )
 }
 
 function isText(bytes: Bytes): boolean {
   return typeof bytes === 'string' || isUtf8(bytes)
 }
 
-function envelopeField(name: Bytes): EnvelopeField | undefined {
+/** The place of an envelope's field among them. */
+function placeOf(name: Bytes): number | undefined {
   const isString = typeof name === 'string'
   for (const known of NAMES_BY_LENGTH[name.length] ?? [])
-    if (isString ? name === known.name : isSame(name, known.bytes)) return known.name
+    if (isString ? name === known.name : isSame(name, known.bytes)) return known.place
   return undefined
 }
 

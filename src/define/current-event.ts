@@ -26,33 +26,51 @@ export function toCurrentEvent(
   stream: string,
   entryId: string,
 ): Event | InvalidPayloadError | Promise<Event | InvalidPayloadError> {
-  const { type, version = 1, eventId } = decoded
-  let payload: unknown
-  const finish = (checked: SchemaResult): Event | InvalidPayloadError => {
-    if (checked.issues) return invalidPayloadError(definition, checked.issues, [decoded.payload, payload])
-    const event = {
-      type,
-      version: definition.version,
-      payload: checked.value,
-      eventId: eventId || `${stream}:${entryId}`,
-    }
-    return withOptionalTexts(event, decoded)
-  }
+  const { version = 1 } = decoded
+  const source = { definition, decoded, stream, entryId, payload: undefined as unknown }
   try {
-    payload = lift(definition, version, decoded.payload)
+    source.payload = lift(definition, version, decoded.payload)
   } catch (error) {
     ignoreRejection(error)
     const { name, message } = errorTexts(error)
-    return finish(oneIssue(`the upcast from version ${version} failed: ${name}: ${message}`))
+    return checkedEvent(source, oneIssue(`the upcast from version ${version} failed: ${name}: ${message}`))
   }
-  const result: unknown = definition.payload['~standard'].validate(payload)
+  const result: unknown = definition.payload['~standard'].validate(source.payload)
   let promise: Promise<unknown> | undefined
   try {
     promise = promiseIfThenable(result)
   } catch {
-    return finish(readSchemaResult(undefined))
+    return checkedEvent(source, readSchemaResult(undefined))
   }
-  return promise ? promise.then((answer) => finish(readSchemaResult(answer))) : finish(readSchemaResult(result))
+  return promise ? laterEvent(source, promise) : checkedEvent(source, readSchemaResult(result))
+}
+
+/** What an event is made of once its payload was checked. */
+interface EventSource {
+  readonly definition: EventDefinition
+  readonly decoded: DecodedEvent
+  readonly stream: string
+  readonly entryId: string
+  /** Lifted to the definition's version. */
+  readonly payload: unknown
+}
+
+function laterEvent(source: EventSource, promise: Promise<unknown>): Promise<Event | InvalidPayloadError> {
+  return promise.then((answer) => checkedEvent(source, readSchemaResult(answer)))
+}
+
+function checkedEvent(
+  { definition, decoded, stream, entryId, payload }: EventSource,
+  checked: SchemaResult,
+): Event | InvalidPayloadError {
+  if (checked.issues) return invalidPayloadError(definition, checked.issues, [decoded.payload, payload])
+  const event = {
+    type: decoded.type,
+    version: definition.version,
+    payload: checked.value,
+    eventId: decoded.eventId || `${stream}:${entryId}`,
+  }
+  return withOptionalTexts(event, decoded)
 }
 
 function lift({ version: current, upcast }: EventDefinition, version: number, payload: unknown): unknown {

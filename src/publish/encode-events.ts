@@ -1,5 +1,5 @@
 import type { Clock } from '../clock.ts'
-import type { EncodableEvent, FilledIn, TextField, TwoWayCodec } from '../core/codec.ts'
+import type { EncodableEvent, EnvelopeEvent, FilledIn, TextField, TwoWayCodec } from '../core/codec.ts'
 import { encodeEnvelope } from '../core/codec.ts'
 import { entryBytes, entryBytesUpperBound } from '../core/entry.ts'
 import { invalidPayloadError } from '../core/invalid-payload.ts'
@@ -30,9 +30,9 @@ export async function encodeEvents(
   drafts: readonly EventDraft[],
   traced: string | undefined,
 ): Promise<readonly Encoded[]> {
-  const now = isoTime(settings.clock.now())
+  const stamp = { now: isoTime(settings.clock.now()), traced }
   const uploads: Upload[] = []
-  const waiting = drafts.map((draft) => encodeEvent(action, settings, draft, uploads, { now, traced }))
+  const waiting = drafts.map((draft) => encodeEvent(action, settings, draft, uploads, stamp))
   const isEncoded = (entry: Encoded | Promise<Encoded>): entry is Encoded => !(entry instanceof Promise)
   const entries = waiting.every(isEncoded) ? waiting : await Promise.all(waiting.map((entry) => Promise.resolve(entry)))
   if (uploads.length > 0) await storeAll(uploads)
@@ -64,11 +64,15 @@ export function encodeEvent(
   const json = toJson(action, event.type, payload)
   // what a consumer will read is checked, so that a Date or NaN is refused here and does not become a dead letter there
   const checked = event.payload['~standard'].validate(JSON.parse(json))
-  const encoded = (result: Checked) => encode(action, settings, draft, json, result, uploads, stamp)
-  const waiting = promiseIfThenable(checked)?.then(encoded)
-  if (!waiting) return encoded(checked as Checked)
-  waiting.catch(() => {}) // thrown where it is waited for, unless another event's refusal is first
-  return waiting
+  const request: EncodeRequest = { action, settings, draft, json, uploads, stamp }
+  const promise = promiseIfThenable(checked)
+  return promise ? encodeLater(request, promise) : encode(request, checked as Checked)
+}
+
+function encodeLater(request: EncodeRequest, checked: Promise<Checked>): Promise<Encoded> {
+  const encoded = checked.then((result) => encode(request, result))
+  encoded.catch(() => {}) // thrown where it is waited for, unless another event's refusal is first
+  return encoded
 }
 
 export type Encoded = readonly TextField[]
@@ -83,39 +87,60 @@ const FILLED_IN: readonly FilledIn[] = ['eventId', 'occurredAt', 'traceparent']
 
 type Checked = Awaited<ReturnType<EventDefinition['payload']['~standard']['validate']>>
 
-function encode(
-  action: string,
-  settings: EncodeSettings,
-  { event, payload: given, options, eventId, expectedVersion, delay }: EventDraft,
-  payload: string,
-  checked: Checked,
-  uploads: Upload[],
-  { now, traced }: Stamp,
-): Encoded {
-  const { producer, maxEntryBytes, codec } = settings
-  const { type, version } = event
+/** An event whose payload is checked, and what it is encoded by. */
+interface EncodeRequest {
+  readonly action: string
+  readonly settings: EncodeSettings
+  readonly draft: EventDraft
+  /** Its payload. */
+  readonly json: string
+  readonly uploads: Upload[]
+  readonly stamp: Stamp
+}
+
+function encode(request: EncodeRequest, checked: Checked): Encoded {
+  const { action, settings, draft, json, stamp } = request
+  const { event, options, expectedVersion } = draft
   const { issues } = readSchemaResult(checked)
-  if (issues) throw invalidPayloadError(event, issues, [given, JSON.parse(payload)])
-  const { aggregateType, aggregateId, tenantId, traceparent = traced, attributes } = options
-  const occurredAt = options.occurredAt === undefined ? now : toIso(action, options.occurredAt)
-  const texts = { aggregateType, aggregateId, tenantId, producer, occurredAt, traceparent }
-  const aggregateVersion = expectedVersion === undefined ? undefined : expectedVersion + 1
-  const said = { type, version, eventId, ...texts, aggregateVersion, attributes }
-  const filledIn = () => FILLED_IN.filter((name) => options[name] === undefined)
-  let whole: EncodableEvent | undefined
-  if (codec) {
-    whole = { ...said, payload: JSON.parse(payload), filledIn: filledIn() }
-    const offloaded = codec.offload?.(whole, { json: payload, keptMs: keptMs(settings, delay) })
-    if (offloaded) {
-      whole = offloaded.event
-      uploads.push(() => offloaded.store())
-    }
+  if (issues) throw invalidPayloadError(event, issues, [draft.payload, JSON.parse(json)])
+  // one literal: what is put together of parts takes several times as long, for each of many events
+  const envelope: EnvelopeEvent = {
+    type: event.type,
+    version: event.version,
+    eventId: draft.eventId,
+    aggregateType: options.aggregateType,
+    aggregateId: options.aggregateId,
+    tenantId: options.tenantId,
+    producer: settings.producer,
+    occurredAt: options.occurredAt === undefined ? stamp.now : toIso(action, options.occurredAt),
+    traceparent: options.traceparent === undefined ? stamp.traced : options.traceparent,
+    aggregateVersion: expectedVersion === undefined ? undefined : expectedVersion + 1,
+    attributes: options.attributes,
+    payload: json,
   }
-  const fields = codec && whole ? encodeByCodec(action, codec, event, whole) : encodeEnvelope({ ...said, payload })
+  const fields = settings.codec ? encodeOtherwise(request, settings.codec, envelope) : encodeEnvelope(envelope)
+  const { maxEntryBytes } = settings
   if (entryBytesUpperBound(fields) <= maxEntryBytes) return fields
   const bytes = entryBytes(fields)
   if (bytes > maxEntryBytes) throw new OversizeEntryError(bytes, maxEntryBytes)
   return fields
+}
+
+/** Encodes by a codec that is not the default one. */
+function encodeOtherwise(
+  { action, settings, draft, json, uploads }: EncodeRequest,
+  codec: TwoWayCodec,
+  envelope: EnvelopeEvent,
+): Encoded {
+  const { event, options, delay } = draft
+  const filledIn = FILLED_IN.filter((name) => options[name] === undefined)
+  let whole: EncodableEvent = { ...envelope, payload: JSON.parse(json), filledIn }
+  const offloaded = codec.offload?.(whole, { json, keptMs: keptMs(settings, delay) })
+  if (offloaded) {
+    whole = offloaded.event
+    uploads.push(() => offloaded.store())
+  }
+  return encodeByCodec(action, codec, event, whole)
 }
 
 /** For how long an entry will be needed at least. */

@@ -41,7 +41,7 @@ export class Bulkheads {
 
   /** Counts a call that is about to start; or, where its route has as many as it may, keeps its job until `take` answers it. @returns Whether it was put off. */
   putsOff(call: RunningCall): boolean {
-    const [job] = call.jobs as [Job]
+    const job = call.jobs[0] as Job
     const { route } = job
     if (route?.concurrency === undefined || hasOutcome(job)) return false
     const bulkhead = this.#of(route, job)

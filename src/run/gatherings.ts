@@ -54,7 +54,7 @@ export class Gatherings {
 
   /** Puts an event of a batch route to those that share its call. @returns Whether it is one. */
   join({ jobs, isBatch }: RunningCall, clock: Clock): boolean {
-    const [job] = jobs as [Job]
+    const job = jobs[0] as Job
     const { run, prepared } = job
     if (isBatch || hasOutcome(job) || !prepared?.route.batching) return false
     this.#gatheringOf(run, prepared).add(job, clock.monotonic())
@@ -62,10 +62,12 @@ export class Gatherings {
   }
 
   /** What has no time left to start, one batch after the other. */
-  *takeLate(now: number): Generator<readonly Job[]> {
+  takeLate(now: number): readonly (readonly Job[])[] {
+    const late: (readonly Job[])[] = []
     for (const { run, route, events } of this.#open)
       if (!run.time.mayStart(now, route.settings.handlerTimeoutMs))
-        while (events.dueAt !== undefined) yield events.take()
+        while (events.dueAt !== undefined) late.push(events.take())
+    return late
   }
 
   /** @param mayLinger Events wait for others for as long as their route allows. */
@@ -87,11 +89,14 @@ export class Gatherings {
   }
 
   #findDue(now: number, mayLinger: boolean): Gathered | undefined {
-    return this.#open.find(({ run, route, events }) => {
-      if (!run.time.mayStart(now, route.settings.handlerTimeoutMs)) return false
-      if (!mayLinger || !events.hasWindow) return !this.#isPreparing()
-      return !run.mayWait() || events.isDue(now)
-    })
+    for (const gathered of this.#open) if (this.#isDue(gathered, now, mayLinger)) return gathered
+    return undefined
+  }
+
+  #isDue({ run, route, events }: Gathered, now: number, mayLinger: boolean): boolean {
+    if (!run.time.mayStart(now, route.settings.handlerTimeoutMs)) return false
+    if (!mayLinger || !events.hasWindow) return !this.#isPreparing()
+    return !run.mayWait() || events.isDue(now)
   }
 
   /** Those with events that wait for others, and for nothing else. */

@@ -145,12 +145,25 @@ function checkPayload(
   route: BoundRoute,
   decoded: DecodedEvent,
 ): PreparedEntry | RejectedEntry | Promise<PreparedEntry | RejectedEntry> {
-  const finish = (event: Event | InvalidPayloadError): PreparedEntry | RejectedEntry =>
-    event instanceof InvalidPayloadError
-      ? rejected('invalid', event, decoded)
-      : { kind: 'prepared', route, decoded, event }
   const event = toCurrentEvent(route.event, decoded, stream, entry.id)
-  return event instanceof Promise ? event.then(finish) : finish(event)
+  return event instanceof Promise ? checkedLater(route, decoded, event) : checked(route, decoded, event)
+}
+
+async function checkedLater(
+  route: BoundRoute,
+  decoded: DecodedEvent,
+  event: Promise<Event | InvalidPayloadError>,
+): Promise<PreparedEntry | RejectedEntry> {
+  return checked(route, decoded, await event)
+}
+
+function checked(
+  route: BoundRoute,
+  decoded: DecodedEvent,
+  event: Event | InvalidPayloadError,
+): PreparedEntry | RejectedEntry {
+  if (event instanceof InvalidPayloadError) return rejected('invalid', event, decoded)
+  return { kind: 'prepared', route, decoded, event }
 }
 
 function rejected(reason: DeadLetterReason, error: unknown, decoded?: DecodedEvent): RejectedEntry {

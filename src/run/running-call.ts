@@ -53,8 +53,7 @@ export class RunningCall {
    * @param now On the monotonic clock.
    */
   constructor(jobs: readonly Job[], now: number, isBatch: boolean) {
-    const [job] = jobs as [Job]
-    this.#run = job.run
+    this.#run = (jobs[0] as Job).run
     this.jobs = jobs
     this.isBatch = isBatch
     this.startedAt = now
@@ -72,7 +71,7 @@ export class RunningCall {
 
   /** Its route takes longer than there was time for when it was made. */
   get isTooLate(): boolean {
-    const [job] = this.jobs as [Job]
+    const job = this.jobs[0] as Job
     const { routeBounds } = this.#run.parts.consumer
     // where all take as long, who made it has seen to that
     if (job.neededMs === routeBounds.shortestTimeoutMs || hasOutcome(job)) return false
@@ -87,7 +86,7 @@ export class RunningCall {
 
   /** Reads the event of a job; one that no retry can help has its outcome then. @returns What to wait for, if anything. */
   prepare(): PromiseLike<void> | undefined {
-    const [job] = this.jobs as [Job]
+    const job = this.jobs[0] as Job
     if (job.prepared) return undefined
     const { policies, alwaysOn, expiry, parts, time } = this.#run
     if (policies?.inspects) policies.inspect(job, time.clock.now())
@@ -112,7 +111,7 @@ export class RunningCall {
   /** Calls the handler, unless there is nothing to call it for. @returns What to wait for, if anything. */
   start(): PromiseLike<unknown> | undefined {
     const { parts, report, alwaysOn } = this.#run
-    const [job] = this.jobs as [Job]
+    const job = this.jobs[0] as Job
     // what is decided stays so, paused or not
     for (const one of this.jobs) if (!hasOutcome(one)) this.#pause(one, one.eventType)
     if (hasOutcome(job)) return undefined
@@ -208,7 +207,7 @@ export class RunningCall {
 
   #start(): PromiseLike<unknown> | undefined {
     const run = this.#run
-    const [job] = this.jobs as [Job]
+    const job = this.jobs[0] as Job
     const { route, event } = job.prepared as PreparedEntry
     const { maxDeliveries } = route.settings
     const { keys } = run.parts.consumer

@@ -17,7 +17,16 @@ export class Waiters {
 
   /** Looks whether what somebody waits for is so by now. */
   notify(): void {
-    if (!this.#waiting.some(({ isMet }) => isMet())) return
+    // nothing is made where none is, as after most calls
+    if (this.#isAnyMet) this.#resolveMet()
+  }
+
+  get #isAnyMet(): boolean {
+    for (const { isMet } of this.#waiting) if (isMet()) return true
+    return false
+  }
+
+  #resolveMet(): void {
     const met = this.#waiting.filter(({ isMet }) => isMet())
     this.#waiting = this.#waiting.filter((waiter) => !met.includes(waiter))
     for (const { resolve } of met) resolve()

@@ -15,6 +15,7 @@ import { createOperatorSender } from './redis-connection.ts'
 import type { CallSender, RedisCall } from './sender.ts'
 import { isUnanswered } from './sender.ts'
 import { ServerClock } from './server-clock.ts'
+import type { ReplyOrConnectionError } from './transport.ts'
 
 /** What one request carries; a larger entry goes alone. */
 const REQUEST = { entries: 1_000, bytes: 1_048_576 }
@@ -68,16 +69,17 @@ async function append(
     const ask = needsTime && clock.isStale ? [timeCommand] : []
     // what is refused because the server has forgotten a script is refused together, and comes in order
     const isOnce = to.once.slice(at, end).some(Boolean)
-    const calls = [...ask, ...entries.slice(at, end).map((fields, n) => appendCall(to, fields, at + n, clock, isOnce))]
+    const calls: RedisCall[] = [...ask]
+    for (let n = at; n < end; n++) calls.push(appendCall(to, entries[n] as readonly Field[], n, clock, isOnce))
     const raise = end === entries.length ? new Raising(flags) : new Raising([])
     const replies = await (isOnce
       ? askInOrder(sender, calls, raise.commands)
       : sender.ask([...calls, ...raise.commands]))
     if (ask.length > 0) clock.learn(replies.shift() ?? null)
-    for (const [n, reply] of replies.slice(0, end - at).entries()) {
-      const once = to.once[at + n]
-      answers.push(errorOr<string | number>(reply, isOnce || delays[at + n] ? readPlace : replyAsText))
-      if (once && isDuplicateReply(reply)) duplicates.add(at + n)
+    for (let n = at; n < end; n++) {
+      const reply = replies[n - at] as ReplyOrConnectionError
+      answers.push(errorOr<string | number>(reply, isOnce || delays[n] ? readPlace : replyAsText))
+      if (to.once[n] && isDuplicateReply(reply)) duplicates.add(n)
     }
     if (end === entries.length) raised = await raise.finish(sender, replies.slice(end - at))
     const failure = answers.slice(at).findLast((answer) => answer instanceof Error)

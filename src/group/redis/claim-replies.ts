@@ -84,19 +84,16 @@ export function parseTakeReply(
   const started: DeliveryFromSetAside[] = []
   const handed: ClaimedEntry[] = []
   for (const item of replyItems(entries)) {
-    const [id, count, fields, idle, isOfLane] = replyItems(item)
+    const [name, count, given, idle, isOfLane] = replyItems(item)
     const idleMs = Number(idle)
-    const held = { id: replyAsText(id), deliveryCount: Number(replyAsText(count)) }
-    if (Array.isArray(fields))
-      started.push({
-        ...held,
-        fields: replyAsFields(fields),
-        returnTo: PARKED_CONSUMER,
-        isTaken: true,
-        ...(isOfLane === 1 && { isOfLane: true }),
-        idleMs,
-      })
-    else handed.push({ ...held, from: { owner: PARKED_CONSUMER, idleMs } })
+    const id = replyAsText(name)
+    const deliveryCount = Number(replyAsText(count))
+    if (Array.isArray(given)) {
+      const fields = replyAsFields(given)
+      // spreading none takes as long as all the rest
+      const taken = { id, fields, deliveryCount, returnTo: PARKED_CONSUMER, isTaken: true, idleMs }
+      started.push(isOfLane === 1 ? { ...taken, isOfLane: true } : taken)
+    } else handed.push({ id, deliveryCount, from: { owner: PARKED_CONSUMER, idleMs } })
   }
   const left = setAsideOf(dueInMs, conditions)
   return {

@@ -1,7 +1,5 @@
 import { COUNTS, RUNNING } from '../../core/due-score.ts'
-import { PARKED_CONSUMER } from '../../core/keys.ts'
 import { RedisConnectionError, RedisReplyError } from '../../errors.ts'
-import type { Delivery } from '../delivery.ts'
 import type { EntryWaiter, Group, Slot, WaitRequest, WaitResult } from '../group.ts'
 import { seenDelays } from '../seen-delays.ts'
 import { seenPauses } from '../seen-pauses.ts'
@@ -112,20 +110,13 @@ class RedisEntryWaiter implements EntryWaiter {
     // what was read under a name that went to another is not ours to run: its new holder releases it
     if (slot.token !== '' && holder !== null && replyAsText(holder) !== slot.token)
       return { ...NOTHING_READ, leaseLost: true }
-    const entries = read === null ? [] : parseDeliveries(read)
+    const entries = read === null ? [] : parseXreadgroup(read)
     const result = { ...NOTHING_READ, entries }
     if (paused === null && delayed === null && time === undefined) return result
     const now = time === undefined ? undefined : parseTime(time)
     const seen = { ...seenPauses(replyAsText(paused), now), ...seenDelays(replyAsText(delayed), now) }
     return { ...result, ...seen, ...nextDue(due, now) }
   }
-}
-
-function parseDeliveries(read: RedisReply): readonly Delivery[] {
-  const deliveries: Delivery[] = []
-  for (const { id, fields } of parseXreadgroup(read))
-    deliveries.push({ id, fields, deliveryCount: 1, returnTo: PARKED_CONSUMER })
-  return deliveries
 }
 
 export const NOTHING_READ: WaitResult = /* @__PURE__ */ Object.freeze({

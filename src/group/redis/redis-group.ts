@@ -1,9 +1,8 @@
 import { splitIntoChunks } from '../../core/chunks.ts'
-import { PARKED_CONSUMER } from '../../core/keys.ts'
 import type { JoinedCommand, ScriptQuestion } from '../../core/outcome.ts'
 import type { PlainReply } from '../../core/plain-reply.ts'
 import { RedisConnectionError, RedisReplyError } from '../../errors.ts'
-import type { Delivery, HeldEntry } from '../delivery.ts'
+import type { HeldEntry } from '../delivery.ts'
 import type {
   Group,
   GroupMeasurement,
@@ -182,10 +181,7 @@ export class RedisGroup implements Group {
         parkedLimitReached: reply === NOT_READ_ANSWERS.parkedLimit,
         hasEnded: reply === NOT_READ_ANSWERS.ended,
       }
-    const entries = parseXreadgroup(reply).map(
-      ({ id, fields }): Delivery => ({ id, fields, deliveryCount: 1, returnTo: PARKED_CONSUMER }),
-    )
-    return { ...nothing, ...seen, entries }
+    return { ...nothing, ...seen, entries: parseXreadgroup(reply) }
   }
 
   #read(slot: Slot, { count, maxPending, maxParked = Infinity, ifEmpty = 'keep' }: ReadRequest): RedisCall[] {

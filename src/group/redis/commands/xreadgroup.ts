@@ -1,4 +1,5 @@
-import type { Entry } from '../../../core/entry.ts'
+import { PARKED_CONSUMER } from '../../../core/keys.ts'
+import type { Delivery } from '../../delivery.ts'
 import type { RedisCommand, RedisReply } from '../transport.ts'
 import { replyAsFields, replyAsText, replyItems } from './reply.ts'
 
@@ -20,12 +21,19 @@ export function xreadgroup(
   return ['xreadgroup', 'GROUP', group, consumerName, 'COUNT', count, ...block, 'STREAMS', stream, '>']
 }
 
-/** The entries of one stream's reply: RESP2's `[[stream, entries]]`, RESP3's map, or nothing. */
-export function parseXreadgroup(reply: RedisReply): Entry[] {
-  return replyItems(firstStream(reply)).map((entry) => {
-    const [id, fields] = replyItems(entry)
-    return { id: replyAsText(id), fields: replyAsFields(fields) }
-  })
+/** The entries of one stream's reply: RESP2's `[[stream, entries]]`, RESP3's map, or nothing. Each is at its first delivery. */
+export function parseXreadgroup(reply: RedisReply): Delivery[] {
+  return replyItems(firstStream(reply)).map(newDelivery)
+}
+
+function newDelivery(entry: RedisReply): Delivery {
+  const items = replyItems(entry)
+  return {
+    id: replyAsText(items[0]),
+    fields: replyAsFields(items[1]),
+    deliveryCount: 1,
+    returnTo: PARKED_CONSUMER,
+  }
 }
 
 function firstStream(reply: RedisReply): RedisReply | undefined {

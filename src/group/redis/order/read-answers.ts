@@ -1,5 +1,3 @@
-import { PARKED_CONSUMER } from '../../../core/keys.ts'
-import type { Delivery } from '../../delivery.ts'
 import type { ReadResult } from '../../group.ts'
 import { parseXreadgroup } from '../commands/xreadgroup.ts'
 import { NOT_READ_ANSWERS } from '../scripts/read-unless-pending-limit.ts'
@@ -25,8 +23,5 @@ export function cameBy(reply: RedisReply): Partial<ReadResult> {
       pendingLimitReached: reply === NOT_READ_ANSWERS.pendingLimit,
       parkedLimitReached: reply === NOT_READ_ANSWERS.parkedLimit,
     }
-  const entries = parseXreadgroup(reply).map(
-    ({ id, fields }): Delivery => ({ id, fields, deliveryCount: 1, returnTo: PARKED_CONSUMER }),
-  )
-  return { entries }
+  return { entries: parseXreadgroup(reply) }
 }

@@ -17,6 +17,9 @@ test('xreadgroup() asks for new entries, and does not block', () => {
   ])
 })
 
+/** What is new is at its first delivery, and is set aside where its handler cannot start. */
+const FIRST = { deliveryCount: 1, returnTo: 'parked' }
+
 describe('parseXreadgroup()', () => {
   const asText = [
     ['5-1', ['a', '1', 'a', '2']],
@@ -54,7 +57,7 @@ describe('parseXreadgroup()', () => {
     ["RESP3's map of bytes", new Map([[bytes('orders'), asBytes]]), entriesOfBytes],
     ["a client's object", { orders: asText }, entriesOfText],
   ])('reads %s', (_title, reply, entries) => {
-    expect(parseXreadgroup(reply)).toEqual(entries)
+    expect(parseXreadgroup(reply)).toEqual(entries.map((entry) => ({ ...entry, ...FIRST })))
   })
 
   test.each([
@@ -71,11 +74,11 @@ describe('parseXreadgroup()', () => {
     const binary = Buffer.from([0xff, 0, 0x80])
 
     expect(parseXreadgroup([[bytes('orders'), [[bytes('5-1'), [binary, binary]]]]])).toEqual([
-      { id: '5-1', fields: [[binary, binary]] },
+      { id: '5-1', fields: [[binary, binary]], ...FIRST },
     ])
   })
 
   test('gives an entry without fields none', () => {
-    expect(parseXreadgroup([['orders', [['5-1', null]]]])).toEqual([{ id: '5-1', fields: [] }])
+    expect(parseXreadgroup([['orders', [['5-1', null]]]])).toEqual([{ id: '5-1', fields: [], ...FIRST }])
   })
 })

@@ -1,0 +1,57 @@
+import { splitIntoChunks } from '../core/chunks.ts'
+import type { RedisCommand } from '../group/redis/transport.ts'
+import type { IoredisPipeline } from './ioredis-client.ts'
+
+/** What a command came to, as ioredis has it; `undefined`: nothing came. */
+export type PipelineResult = readonly [error: Error | null, result?: unknown] | undefined
+
+export type Results = readonly PipelineResult[]
+
+/** Commands that were put together, for one server or several. */
+export interface Sending {
+  exec(): Promise<Results | null>
+}
+
+/** Commands of a part: worth a write of its own, which takes some ten microseconds. */
+const PART = 125
+
+/**
+ * A pipeline in parts, one behind the other on the same connection: the server carries out the first while the next is put together, which takes a client
+ * longer. None waits for an answer.
+ */
+export class PartedPipeline implements Sending {
+  readonly #parts: readonly (readonly RedisCommand[])[]
+  readonly #put: (part: readonly RedisCommand[]) => IoredisPipeline
+  readonly #sent: IoredisPipeline[] = []
+
+  /** @param put Puts commands on the client, all on the same. */
+  constructor(commands: readonly RedisCommand[], put: (part: readonly RedisCommand[]) => IoredisPipeline) {
+    this.#parts = splitIntoChunks(commands, PART)
+    this.#put = put
+  }
+
+  /** What came by now, each in the place of its command; named as in ioredis. */
+  get _result(): Results {
+    return this.#sent.flatMap((pipeline, n) => {
+      const results = answeredOf(pipeline)
+      return Array.from(this.#parts[n] ?? [], (_command, at) => results[at])
+    })
+  }
+
+  async exec(): Promise<Results> {
+    const parts = await Promise.all(this.#parts.map((part) => this.#send(part)))
+    return parts.flatMap((results) => results ?? [])
+  }
+
+  #send(part: readonly RedisCommand[]): Promise<Results | null> {
+    const pipeline = this.#put(part)
+    this.#sent.push(pipeline)
+    return pipeline.exec()
+  }
+}
+
+/** What a pipeline has by now; it answers only when all of it came, and one reply may be lost among others. */
+export function answeredOf(pipeline: object | undefined): Results {
+  const results: unknown = pipeline && Reflect.get(pipeline, '_result')
+  return Array.isArray(results) ? results : []
+}

@@ -1,0 +1,59 @@
+import { createPublisher } from 'millrace'
+import { describe, expect, it } from 'vitest'
+import { answeredOf, PartedPipeline } from '../../src/clients/parted-pipeline.ts'
+import { names, OrderPaid, startScenario } from '../support/scenario.ts'
+
+const commands = Array.from({ length: 300 }, (_, n) => ['get', `k${n}`] as const)
+
+/** Pipelines that answer when they are asked to, and what each was given. */
+function startPipelines() {
+  const parts: { size: number; _result: unknown[]; answer: () => void }[] = []
+  const put = (some: readonly unknown[]) => {
+    const { promise, resolve } = Promise.withResolvers<[null, unknown][]>()
+    const whole = some.map((command): [null, unknown] => [null, command])
+    const part = { size: some.length, _result: [] as unknown[], answer: () => resolve(whole) }
+    parts.push(part)
+    return Object.assign(part, { callBuffer: () => undefined, exec: () => promise })
+  }
+  return { parts, put }
+}
+
+describe('a pipeline in parts', () => {
+  it('sends all parts before any answers, and answers in order', async () => {
+    const { parts, put } = startPipelines()
+    const answers = new PartedPipeline(commands, put).exec()
+
+    expect(parts.map(({ size }) => size)).toEqual([125, 125, 50])
+    for (const part of parts.toReversed()) part.answer()
+    expect((await answers).map((result) => result?.[1])).toEqual(commands)
+  })
+
+  it('has what came in the places of its commands, whatever came of the part before', () => {
+    const { parts, put } = startPipelines()
+    const pipeline = new PartedPipeline(commands, put)
+    void pipeline.exec()
+    parts[0]?._result.push([null, 'first'])
+    if (parts[1]) parts[1]._result[1] = [null, 'second of the second']
+
+    const came = answeredOf(pipeline)
+
+    expect([came.length, came[0], came[1], came[125], came[126]]).toEqual([
+      300,
+      [null, 'first'],
+      undefined,
+      undefined,
+      [null, 'second of the second'],
+    ])
+  })
+
+  it('answers each of a thousand events with its own entry, in order', async () => {
+    const { raw, redis } = await startScenario()
+    const publisher = createPublisher({ stream: 'orders', redis })
+
+    const published = await publisher.publishMany(names('o', 1_000).map((orderId) => [OrderPaid, { orderId }] as const))
+
+    const entries = await raw.xrange('orders', '-', '+')
+    expect(published.map(({ entryId }) => entryId)).toEqual(entries.map(([id]) => id))
+    expect(published.map(({ eventId }) => eventId)).toEqual(entries.map(([, fields]) => fields[1]))
+  })
+})
