@@ -4,7 +4,7 @@ import type { RedisCommand } from '../group/redis/transport.ts'
 import type { ClusterClient, ClusterNode } from './cluster-nodes.ts'
 import { clusterNodeClient, masterOfHashSlot, redirectionTarget, refreshHashSlots } from './cluster-nodes.ts'
 import type { IoredisClient } from './ioredis-client.ts'
-import { answeredOf, type PipelineResult, type Sending } from './parted-pipeline.ts'
+import { answeredOf, letGo, type PipelineResult, type Sending } from './parted-pipeline.ts'
 import { waitForClient, waitForClusterNode } from './ready.ts'
 
 /** Puts commands on a client. */
@@ -130,6 +130,7 @@ export class ClusterPipeline {
     this.#parts.add(part)
     try {
       const results = await pipeline.exec()
+      letGo(pipeline)
       this.#take({ places, results: () => sieve(results ?? []) })
     } finally {
       this.#parts.delete(part)

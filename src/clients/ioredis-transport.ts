@@ -18,7 +18,7 @@ import type { ClientHolder, HeldClient } from './held-client.ts'
 import type { IoredisClient, IoredisPipeline } from './ioredis-client.ts'
 import type { ClientOptions } from './ioredis-options.ts'
 import { isOptionsObject } from './ioredis-options.ts'
-import { answeredOf, PartedPipeline, type Results, type Sending } from './parted-pipeline.ts'
+import { answeredOf, letGo, PART, PartedPipeline, type Results, type Sending } from './parted-pipeline.ts'
 import { waitForClient } from './ready.ts'
 import { signInFromOptions } from './sign-in.ts'
 import { describeSocketError } from './trouble.ts'
@@ -134,6 +134,7 @@ export class IoredisTransport implements Transport {
       if (needsReady(held)) await deadline.of(waitForClient(held.client))
       pipeline = this.#pipeline(held, commands, key)
       const answers = readAnswers(held, commands, (await deadline.of(pipeline.exec())) ?? [])
+      letGo(pipeline)
       if (answers.some(endsClient)) this.#holder.giveUp(held)
       return answers
     } catch (error) {
@@ -186,7 +187,8 @@ class WaitingIoredisTransport extends IoredisTransport implements WaitingTranspo
 
 /** @param prefix Of the client, which has been put before the keys. */
 function put(client: IoredisClient, commands: readonly RedisCommand[], prefix: string): Sending {
-  return new PartedPipeline(commands, (part) => putPart(client, part, prefix))
+  const put = (part: readonly RedisCommand[]) => putPart(client, part, prefix)
+  return commands.length > PART ? new PartedPipeline(commands, put) : put(commands)
 }
 
 function putPart(client: IoredisClient, commands: readonly RedisCommand[], prefix: string): IoredisPipeline {

@@ -13,7 +13,7 @@ export interface Sending {
 }
 
 /** Commands of a part: worth a write of its own, which takes some ten microseconds. */
-const PART = 125
+export const PART = 125
 
 /**
  * A pipeline in parts, one behind the other on the same connection: the server carries out the first while the next is put together, which takes a client
@@ -40,6 +40,7 @@ export class PartedPipeline implements Sending {
 
   async exec(): Promise<Results> {
     const parts = await Promise.all(this.#parts.map((part) => this.#send(part)))
+    this.#sent.forEach(letGo)
     return parts.flatMap((results) => results ?? [])
   }
 
@@ -48,6 +49,15 @@ export class PartedPipeline implements Sending {
     this.#sent.push(pipeline)
     return pipeline.exec()
   }
+}
+
+/**
+ * Has the commands of a pipeline that was answered hold their arguments no longer: V8 makes ioredis's functions of a command so that they, and all that the
+ * command holds, live until the next full garbage collection.
+ */
+export function letGo(pipeline: object): void {
+  const commands: unknown = Reflect.get(pipeline, '_queue')
+  if (Array.isArray(commands)) for (const command of commands as { args: unknown }[]) command.args = []
 }
 
 /** What a pipeline has by now; it answers only when all of it came, and one reply may be lost among others. */

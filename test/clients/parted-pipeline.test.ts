@@ -1,7 +1,9 @@
-import { createPublisher } from 'millrace'
-import { describe, expect, it } from 'vitest'
+import { type Command, Redis } from 'ioredis'
+import { createPublisher, poll } from 'millrace'
+import { connectIoredis } from 'millrace/ioredis'
+import { describe, expect, it, onTestFinished } from 'vitest'
 import { answeredOf, PartedPipeline } from '../../src/clients/parted-pipeline.ts'
-import { names, OrderPaid, startScenario } from '../support/scenario.ts'
+import { billing, names, OrderPaid, startScenario } from '../support/scenario.ts'
 
 const commands = Array.from({ length: 300 }, (_, n) => ['get', `k${n}`] as const)
 
@@ -44,6 +46,34 @@ describe('a pipeline in parts', () => {
       undefined,
       [null, 'second of the second'],
     ])
+  })
+
+  it('holds no argument of a command once all are answered', async () => {
+    const { server } = await startScenario()
+    const client = new Redis(server.url)
+    // what is sent before the client is ready is sent again
+    const commands = new Set<Command>()
+    const send = client.sendCommand.bind(client)
+    client.sendCommand = (command, stream) => {
+      commands.add(command)
+      return send(command, stream)
+    }
+    const redis = connectIoredis(() => client)
+    onTestFinished(() => redis.close())
+
+    await createPublisher({ stream: 'orders', redis }).publishMany(
+      names('o', 200).map((orderId) => [OrderPaid, { orderId }] as const),
+    )
+    await poll(
+      billing(() => {}, { startAt: '0' }),
+      { redis },
+    )
+
+    const sent = [...commands].map(({ name }) => name)
+    expect(sent.filter((name) => name === 'XADD')).toHaveLength(200)
+    expect(sent).toEqual(expect.arrayContaining(['XREADGROUP', 'XACK']))
+    const ours = [...commands].filter(({ name }) => name === name.toUpperCase())
+    expect(ours.filter(({ args }) => args.length > 0)).toEqual([])
   })
 
   it('answers each of a thousand events with its own entry, in order', async () => {
