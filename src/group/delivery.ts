@@ -1,4 +1,4 @@
-import type { Entry } from '../core/entry.ts'
+import type { AnsweredEntry } from '../core/entry.ts'
 import { AGING_CONSUMER, PARKED_CONSUMER } from '../core/keys.ts'
 
 /** An entry under our consumer name. */
@@ -8,15 +8,15 @@ export interface HeldEntry {
 }
 
 /** An entry whose handler may run: its delivery counts. */
-export interface Delivery extends Entry {
+export interface Delivery extends AnsweredEntry {
   /** This delivery's number, from 1. */
   readonly deliveryCount: number
   /** To whom the entry goes back if its handler never starts: `parked` sets it aside, due at once. */
   readonly returnTo: string
   /** The index may have it, until its outcome is stored. */
-  readonly isTaken?: boolean
+  readonly isTaken?: boolean | undefined
   /** Where order is kept: its whole lane was taken, which has ended by that. */
-  readonly isOfLane?: boolean
+  readonly isOfLane?: boolean | undefined
 }
 
 export interface PreviousOwner {

@@ -1,5 +1,5 @@
 import type { Field } from '../core/entry.ts'
-import { entryBytes } from '../core/entry.ts'
+import { bytesOf, namesAndValuesOf } from '../core/entry.ts'
 import { PARKED_CONSUMER } from '../core/keys.ts'
 import type { Outcome } from '../core/outcome.ts'
 import type { RouteSettings } from '../define/consumer-settings.ts'
@@ -50,7 +50,7 @@ export class Job implements EntryInHand, PolicyJob {
     this.id = delivery.id
     this.deliveryCount = delivery.deliveryCount
     this.delivery = delivery
-    this.bytes = entryBytes(delivery.fields)
+    this.bytes = bytesOf(namesAndValuesOf(delivery))
     this.deliveredAt = deliveredAt
   }
 

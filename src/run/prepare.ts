@@ -1,8 +1,9 @@
 import type { Codec, DecodedEvent } from '../core/codec.ts'
-import { envelopeCodec } from '../core/codec.ts'
+import { decodeEnvelope, envelopeCodec } from '../core/codec.ts'
 import { codecError } from '../core/codec-error.ts'
 import { checkDecodedEvent } from '../core/decoded-event.ts'
-import type { Entry } from '../core/entry.ts'
+import type { AnsweredEntry, Entry } from '../core/entry.ts'
+import { namesAndValuesOf } from '../core/entry.ts'
 import type { DeadLetterReason } from '../core/outcome.ts'
 import { ignoreRejection, isThenable } from '../core/thenable.ts'
 import type { Consumer } from '../define/consumer.ts'
@@ -34,7 +35,7 @@ export type PrepareResult = PreparedEntry | RejectedEntry | IgnoredEntry | Await
  * @param loading There where a payload may have to be loaded.
  */
 export function prepareEntry(
-  entry: Entry,
+  entry: AnsweredEntry,
   consumer: Consumer,
   expiry?: ExpiryCheck,
   keeper?: RouteKeeper,
@@ -43,9 +44,11 @@ export function prepareEntry(
   let decoded: DecodedEvent
   try {
     const { codec } = consumer
-    const answer = codec.decode(entry.fields, entry.id)
     // what our own answers is an event, and no longer than its entry
-    decoded = codec === envelopeCodec ? answer : checkDecodedEvent(answer, consumer.settings.maxEntryBytes)
+    decoded =
+      codec === envelopeCodec
+        ? decodeEnvelope(namesAndValuesOf(entry))
+        : checkDecodedEvent(codec.decode(entry.fields, entry.id), consumer.settings.maxEntryBytes)
   } catch (error) {
     ignoreRejection(error)
     return rejected('malformed', codecError(error, entry.fields))

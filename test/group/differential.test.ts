@@ -5,6 +5,7 @@ import type { DeadLetterReason, JoinedCommand, Outcome } from '../../src/core/ou
 import type { ClaimedEntry, Delivery, HeldEntry } from '../../src/group/delivery.ts'
 import type { Slot } from '../../src/group/group.ts'
 import type { Pausing } from '../../src/group/pausing.ts'
+import { AnsweredDelivery } from '../../src/group/redis/answered-delivery.ts'
 import { joinScriptCalls } from '../../src/group/redis/joining.ts'
 import { pausingOf } from '../../src/group/redis/pausing.ts'
 import { holdMarkersScript } from '../../src/group/redis/scripts/hold-markers.ts'
@@ -16,6 +17,7 @@ import type { Caller, World } from '../model/world.ts'
 import { GROUP, KEYS, STREAM } from '../model/world.ts'
 import type { BothSides } from '../support/both-sides.ts'
 import { bothSides } from '../support/both-sides.ts'
+import { plainDelivery } from '../support/plain-delivery.ts'
 
 // Each server-side script has a second text in memory. The same random calls go to both, and whatever they answer and leave behind must be equal, but
 // for what a clock or chance gives. Steps of time and waits are apart by more than a real server's clock goes on by itself.
@@ -259,7 +261,7 @@ class Side {
       }
       case 'read': {
         const read = poller && (await this.#group.settleAndRead(poller, [], { count: step.count, maxPending: 20 }))
-        this.#held = [...(read?.entries ?? []), ...this.#held]
+        this.#held = [...(read?.entries ?? []).map(plainDelivery), ...this.#held]
         return read
       }
       case 'claim': {
@@ -279,7 +281,7 @@ class Side {
         const request = { room: 100, maxDeliveries: 3, till: undefined, conditions: ['shelf a'], unless: OF_TYPES }
         const taken = await this.#group.settleAndTake(claimer, [], request)
         this.#claimed = taken.handed
-        this.#held = [...taken.started, ...this.#held]
+        this.#held = [...taken.started.map(plainDelivery), ...this.#held]
         const inOrder = <T extends HeldEntry>(entries: readonly T[]) =>
           entries.toSorted((a, b) => compareEntryIds(a.id, b.id))
         return { ...taken, started: inOrder(taken.started), handed: inOrder(taken.handed), till: undefined }
@@ -291,7 +293,7 @@ class Side {
       case 'start': {
         if (!claimer || this.#claimed.length === 0) return undefined
         const started = await this.#group.settleAndStart(claimer, [], this.#claimed, { unless: OF_TYPES })
-        this.#held = [...started.started, ...this.#held]
+        this.#held = [...started.started.map(plainDelivery), ...this.#held]
         this.#claimed = []
         return started
       }
@@ -341,8 +343,9 @@ function comparable(value: unknown): unknown {
   if (typeof value === 'function' || typeof value === 'symbol') return typeof value
   if (Array.isArray(value)) return value.map(comparable)
   if (typeof value !== 'object' || value === null) return value
+  const plain = value instanceof AnsweredDelivery ? plainDelivery(value) : value
   return Object.fromEntries(
-    Object.entries(value).flatMap(([name, member]) =>
+    Object.entries(plain).flatMap(([name, member]) =>
       /Ms$|^lag$|^cursor$|^now$|^at$/.test(name) ? [] : [[name, comparable(member)]],
     ),
   )

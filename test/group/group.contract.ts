@@ -28,6 +28,7 @@ import { pausingOf } from '../../src/group/redis/pausing.ts'
 import { holdMarkersScript } from '../../src/group/redis/scripts/hold-markers.ts'
 import type { BothSides } from '../support/both-sides.ts'
 import { bothSides, ended } from '../support/both-sides.ts'
+import { plainDelivery } from '../support/plain-delivery.ts'
 
 /** A server seen from outside: what a test sets up, and inspects, past the connection it tests. All of it is about one group. */
 export interface Outside {
@@ -2064,7 +2065,7 @@ function idsOf(entries: readonly { readonly id: string }[]): string[] {
 }
 
 function asText(delivery: Delivery) {
-  return { ...delivery, fields: delivery.fields.map(([name, value]) => [String(name), String(value)]) }
+  return { ...plainDelivery(delivery), fields: delivery.fields.map(([name, value]) => [String(name), String(value)]) }
 }
 
 function originOf(letter: readonly TextField[]): string | undefined {

@@ -14,7 +14,8 @@ import type {
   TakeDueResult,
 } from '../group.ts'
 import { seenPauses } from '../seen-pauses.ts'
-import { replyAsFields, replyAsText, replyItems } from './commands/reply.ts'
+import { AnsweredDelivery, TakenDelivery } from './answered-delivery.ts'
+import { replyAsText, replyItems } from './commands/reply.ts'
 import type { SettledWithReplies } from './redis-group-calls.ts'
 import { START_SCRIPT_ANSWERS } from './scripts/start.ts'
 import { isReplyError } from './sender.ts'
@@ -45,13 +46,7 @@ export function parseStartReply(
     const { id, deliveryCount } = entry
     const [status, fields] = replyItems(item)
     if (status === START_SCRIPT_ANSWERS.yes)
-      started.push({
-        id,
-        fields: replyAsFields(fields),
-        deliveryCount: deliveryCount + 1,
-        returnTo: ownerToReturnTo(entry, slot),
-        isTaken: true,
-      })
+      started.push(new AnsweredDelivery(id, fields, deliveryCount + 1, ownerToReturnTo(entry, slot), true))
     else if (status === START_SCRIPT_ANSWERS.leftAlone) leftAlone.push(entry)
     else if (status === START_SCRIPT_ANSWERS.noRoom) noRoom.push(entry)
     else if (status === START_SCRIPT_ANSWERS.paused) leftPaused.push(entry)
@@ -88,12 +83,9 @@ export function parseTakeReply(
     const idleMs = Number(idle)
     const id = replyAsText(name)
     const deliveryCount = Number(replyAsText(count))
-    if (Array.isArray(given)) {
-      const fields = replyAsFields(given)
-      // spreading none takes as long as all the rest
-      const taken = { id, fields, deliveryCount, returnTo: PARKED_CONSUMER, isTaken: true, idleMs }
-      started.push(isOfLane === 1 ? { ...taken, isOfLane: true } : taken)
-    } else handed.push({ id, deliveryCount, from: { owner: PARKED_CONSUMER, idleMs } })
+    if (Array.isArray(given))
+      started.push(new TakenDelivery(id, given, deliveryCount, idleMs, isOfLane === 1 ? true : undefined))
+    else handed.push({ id, deliveryCount, from: { owner: PARKED_CONSUMER, idleMs } })
   }
   const left = setAsideOf(dueInMs, conditions)
   return {

@@ -28,10 +28,9 @@ export function toPlainReply(reply: ReplyOrConnectionError | undefined): PlainRe
 /** Fields as name, value, name, value. */
 export function replyAsFields(reply: RedisReply | undefined): Field[] {
   const flat = replyItems(reply) as readonly (Buffer | string)[]
-  // oxlint-disable-next-line unicorn/no-new-array -- of its size from the start: one that grows takes three times the memory, for each of many entries
-  const fields = new Array<Field>(flat.length >> 1)
-  for (let n = 0; n < fields.length; n++)
-    fields[n] = [flat[2 * n] as Buffer | string, flat[2 * n + 1] as Buffer | string]
+  const fields: Field[] = []
+  for (let at = 0; at + 1 < flat.length; at += 2)
+    fields.push([flat[at] as Buffer | string, flat[at + 1] as Buffer | string])
   return fields
 }
 

@@ -1,7 +1,7 @@
-import { PARKED_CONSUMER } from '../../../core/keys.ts'
 import type { Delivery } from '../../delivery.ts'
+import { AnsweredDelivery } from '../answered-delivery.ts'
 import type { RedisCommand, RedisReply } from '../transport.ts'
-import { replyAsFields, replyAsText, replyItems } from './reply.ts'
+import { replyAsText, replyItems } from './reply.ts'
 
 /**
  * Reads new entries, never the history.
@@ -28,12 +28,7 @@ export function parseXreadgroup(reply: RedisReply): Delivery[] {
 
 function newDelivery(entry: RedisReply): Delivery {
   const items = replyItems(entry)
-  return {
-    id: replyAsText(items[0]),
-    fields: replyAsFields(items[1]),
-    deliveryCount: 1,
-    returnTo: PARKED_CONSUMER,
-  }
+  return new AnsweredDelivery(replyAsText(items[0]), items[1])
 }
 
 function firstStream(reply: RedisReply): RedisReply | undefined {

@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import { parseXreadgroup, xreadgroup } from '../../../../src/group/redis/commands/xreadgroup.ts'
+import { plainDelivery } from '../../../support/plain-delivery.ts'
 
 const bytes = (text: string) => Buffer.from(text)
 
@@ -57,7 +58,7 @@ describe('parseXreadgroup()', () => {
     ["RESP3's map of bytes", new Map([[bytes('orders'), asBytes]]), entriesOfBytes],
     ["a client's object", { orders: asText }, entriesOfText],
   ])('reads %s', (_title, reply, entries) => {
-    expect(parseXreadgroup(reply)).toEqual(entries.map((entry) => ({ ...entry, ...FIRST })))
+    expect(parseXreadgroup(reply).map(plainDelivery)).toEqual(entries.map((entry) => ({ ...entry, ...FIRST })))
   })
 
   test.each([
@@ -73,12 +74,14 @@ describe('parseXreadgroup()', () => {
   test('keeps bytes that are no text', () => {
     const binary = Buffer.from([0xff, 0, 0x80])
 
-    expect(parseXreadgroup([[bytes('orders'), [[bytes('5-1'), [binary, binary]]]]])).toEqual([
+    expect(parseXreadgroup([[bytes('orders'), [[bytes('5-1'), [binary, binary]]]]]).map(plainDelivery)).toEqual([
       { id: '5-1', fields: [[binary, binary]], ...FIRST },
     ])
   })
 
   test('gives an entry without fields none', () => {
-    expect(parseXreadgroup([['orders', [['5-1', null]]]])).toEqual([{ id: '5-1', fields: [], ...FIRST }])
+    expect(parseXreadgroup([['orders', [['5-1', null]]]]).map(plainDelivery)).toEqual([
+      { id: '5-1', fields: [], ...FIRST },
+    ])
   })
 })
