@@ -46,18 +46,44 @@ export class PartedPipeline implements Sending {
 
   #send(part: readonly RedisCommand[]): Promise<Results | null> {
     const pipeline = this.#put(part)
+    numberFrom(pipeline, this.#sent.length * PART)
     this.#sent.push(pipeline)
     return pipeline.exec()
   }
 }
 
+/** What ioredis reads of a pipeline's commands, and of each of them. */
+interface Sent {
+  pipelineIndex?: number
+  args: unknown
+}
+
+function sentBy(pipeline: object): readonly Sent[] {
+  const commands: unknown = Reflect.get(pipeline, '_queue')
+  return Array.isArray(commands) ? commands : []
+}
+
 /**
- * Has the commands of a pipeline that was answered hold their arguments no longer: V8 makes ioredis's functions of a command so that they, and all that the
+ * Counts the commands of a part on from those before it. A lost connection has ioredis send a pipeline again unless some of it was answered, which it knows by a
+ * first number that is not 0: the parts are one pipeline to it, or those behind an answer would be carried out twice, or without what is before them.
+ */
+function numberFrom(pipeline: object, first: number): void {
+  let index = first
+  for (const command of sentBy(pipeline)) command.pipelineIndex = index++
+}
+
+/**
+ * Has the commands of a pipeline that the server answered hold their arguments no longer: V8 makes ioredis's functions of a command so that they, and all that the
  * command holds, live until the next full garbage collection.
  */
 export function letGo(pipeline: object): void {
-  const commands: unknown = Reflect.get(pipeline, '_queue')
-  if (Array.isArray(commands)) for (const command of commands as { args: unknown }[]) command.args = []
+  const results = answeredOf(pipeline)
+  let at = 0
+  for (const command of sentBy(pipeline)) {
+    const error = results[at++]?.[0]
+    // one whose `commandTimeout` was over may be sent yet
+    if (!error || error.name === 'ReplyError') command.args = []
+  }
 }
 
 /** What a pipeline has by now; it answers only when all of it came, and one reply may be lost among others. */

@@ -1,8 +1,10 @@
+import { once } from 'node:events'
 import { type Command, Redis } from 'ioredis'
-import { createPublisher, poll } from 'millrace'
+import { createPublisher, type PublishFailedError, poll } from 'millrace'
 import { connectIoredis } from 'millrace/ioredis'
 import { describe, expect, it, onTestFinished } from 'vitest'
 import { answeredOf, PartedPipeline } from '../../src/clients/parted-pipeline.ts'
+import { startFaultProxy } from '../support/fault-proxy.ts'
 import { billing, names, OrderPaid, startScenario } from '../support/scenario.ts'
 
 const commands = Array.from({ length: 300 }, (_, n) => ['get', `k${n}`] as const)
@@ -85,5 +87,47 @@ describe('a pipeline in parts', () => {
     const entries = await raw.xrange('orders', '-', '+')
     expect(published.map(({ entryId }) => entryId)).toEqual(entries.map(([id]) => id))
     expect(published.map(({ eventId }) => eventId)).toEqual(entries.map(([, fields]) => fields[1]))
+  })
+
+  it('leaves no event out before others: once a command was answered, none is sent again', async () => {
+    const { server, raw, connect } = await startScenario()
+    const proxy = await startFaultProxy(server)
+    onTestFinished(() => proxy.close())
+    const publisher = createPublisher({ stream: 'orders', redis: connect(proxy.url) })
+    await publisher.publish(OrderPaid, { orderId: 'first' })
+    const eventIds = names('o', 1_000)
+
+    const isFrozen = proxy.freezeAfter('xadd', 500)
+    const published = publisher.publishMany(
+      eventIds.map((eventId) => [OrderPaid, { orderId: eventId }, { eventId }] as const),
+    )
+    await Promise.all([expect(published).rejects.toThrow('Cannot publish'), isFrozen.then(() => proxy.severAll())])
+
+    const { entryIds } = await published.catch((error: PublishFailedError) => error)
+    const [, ...entries] = await raw.xrange('orders', '-', '+')
+    const written = entries.map(([, fields]) => fields[1])
+    expect(written).toEqual(eventIds.slice(0, written.length))
+    expect(entryIds).toEqual(eventIds.map((_id, n) => (n < 22 ? entries[n]?.[0] : undefined)))
+  })
+
+  it('leaves a command its arguments until the server has answered: the client may send it yet', async () => {
+    const { server, raw } = await startScenario()
+    const proxy = await startFaultProxy(server)
+    onTestFinished(() => proxy.close())
+    const client = new Redis(proxy.url, { commandTimeout: 100 })
+    const redis = connectIoredis(() => client)
+    onTestFinished(() => redis.close())
+    const publisher = createPublisher({ stream: 'orders', redis })
+    await publisher.publish(OrderPaid, { orderId: 'first' })
+
+    proxy.stall()
+    await expect(publisher.publish(OrderPaid, { orderId: 'late' })).rejects.toThrow('Command timed out')
+    proxy.severAll()
+    proxy.resume()
+    await once(client, 'ready')
+    await client.ping()
+
+    expect(await raw.info('commandstats')).toMatch(/cmdstat_xadd:calls=2,.*,rejected_calls=0,/)
+    expect(await raw.xlen('orders')).toBe(2)
   })
 })
