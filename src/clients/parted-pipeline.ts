@@ -1,6 +1,6 @@
 import { splitIntoChunks } from '../core/chunks.ts'
 import type { RedisCommand } from '../group/redis/transport.ts'
-import type { IoredisPipeline } from './ioredis-client.ts'
+import type { IoredisClient, IoredisPipeline } from './ioredis-client.ts'
 
 /** What a command came to, as ioredis has it; `undefined`: nothing came. */
 export type PipelineResult = readonly [error: Error | null, result?: unknown] | undefined
@@ -22,12 +22,18 @@ export const PART = 125
 export class PartedPipeline implements Sending {
   readonly #parts: readonly (readonly RedisCommand[])[]
   readonly #put: (part: readonly RedisCommand[]) => IoredisPipeline
+  readonly #client: Pick<IoredisClient, 'stream'>
   readonly #sent: IoredisPipeline[] = []
 
-  /** @param put Puts commands on the client, all on the same. */
-  constructor(commands: readonly RedisCommand[], put: (part: readonly RedisCommand[]) => IoredisPipeline) {
+  /** @param put Puts commands on the client. */
+  constructor(
+    commands: readonly RedisCommand[],
+    put: (part: readonly RedisCommand[]) => IoredisPipeline,
+    client: Pick<IoredisClient, 'stream'>,
+  ) {
     this.#parts = splitIntoChunks(commands, PART)
     this.#put = put
+    this.#client = client
   }
 
   /** What came by now, each in the place of its command; named as in ioredis. */
@@ -39,7 +45,15 @@ export class PartedPipeline implements Sending {
   }
 
   async exec(): Promise<Results> {
-    const parts = await Promise.all(this.#parts.map((part) => this.#send(part)))
+    const ends: Promise<Results | null>[] = []
+    for (const part of this.#parts) {
+      const { stream } = this.#client
+      const wasWritable = stream?.writable
+      ends.push(this.#send(part))
+      // its write has found the connection gone: the client may send that again, or not, what is behind it anew, or not at all
+      if (wasWritable && !stream?.writable && !(await Promise.all(ends)).flat().every(isAnswered)) break
+    }
+    const parts = await Promise.all(ends)
     this.#sent.forEach(letGo)
     return parts.flatMap((results) => results ?? [])
   }
@@ -79,11 +93,14 @@ function numberFrom(pipeline: object, first: number): void {
 export function letGo(pipeline: object): void {
   const results = answeredOf(pipeline)
   let at = 0
-  for (const command of sentBy(pipeline)) {
-    const error = results[at++]?.[0]
-    // one whose `commandTimeout` was over may be sent yet
-    if (!error || error.name === 'ReplyError') command.args = []
-  }
+  // one whose `commandTimeout` was over may be sent yet
+  for (const command of sentBy(pipeline)) if (isAnswered(results[at++])) command.args = []
+}
+
+/** Of a command that has ended. */
+function isAnswered(result: PipelineResult | null): boolean {
+  const error = result?.[0]
+  return !error || error.name === 'ReplyError'
 }
 
 /** What a pipeline has by now; it answers only when all of it came, and one reply may be lost among others. */

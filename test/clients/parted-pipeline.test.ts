@@ -1,4 +1,5 @@
 import { once } from 'node:events'
+import { type AddressInfo, connect, createServer, type Socket } from 'node:net'
 import { type Command, Redis } from 'ioredis'
 import { createPublisher, type PublishFailedError, poll } from 'millrace'
 import { connectIoredis } from 'millrace/ioredis'
@@ -25,7 +26,7 @@ function startPipelines() {
 describe('a pipeline in parts', () => {
   it('sends all parts before any answers, and answers in order', async () => {
     const { parts, put } = startPipelines()
-    const answers = new PartedPipeline(commands, put).exec()
+    const answers = new PartedPipeline(commands, put, {}).exec()
 
     expect(parts.map(({ size }) => size)).toEqual([125, 125, 50])
     for (const part of parts.toReversed()) part.answer()
@@ -34,7 +35,7 @@ describe('a pipeline in parts', () => {
 
   it('has what came in the places of its commands, whatever came of the part before', () => {
     const { parts, put } = startPipelines()
-    const pipeline = new PartedPipeline(commands, put)
+    const pipeline = new PartedPipeline(commands, put, {})
     void pipeline.exec()
     parts[0]?._result.push([null, 'first'])
     if (parts[1]) parts[1]._result[1] = [null, 'second of the second']
@@ -109,6 +110,38 @@ describe('a pipeline in parts', () => {
     expect(written).toEqual(eventIds.slice(0, written.length))
     expect(entryIds).toEqual(eventIds.map((_id, n) => (n < 22 ? entries[n]?.[0] : undefined)))
   })
+
+  it.each([{ enableOfflineQueue: false }, { autoResendUnfulfilledCommands: false, commandTimeout: 500 }])(
+    'writes all or nothing over a connection that was lost unnoticed, with %j',
+    async (options) => {
+      const { server, raw } = await startScenario()
+      const peers = new Set<Socket>()
+      const relay = createServer((peer) => {
+        peers.add(peer.on('error', () => {}))
+        peer.pipe(connect(server.port, server.host)).pipe(peer)
+      })
+      await once(relay.listen(0, '127.0.0.1'), 'listening')
+      const redis = connectIoredis(() => new Redis({ port: (relay.address() as AddressInfo).port, ...options }))
+      onTestFinished(async () => {
+        await redis.close()
+        for (const peer of peers) peer.destroy()
+        relay.close()
+      })
+      const publisher = createPublisher({ stream: 'orders', redis })
+      await publisher.publish(OrderPaid, { orderId: 'first' })
+
+      // the client has not been told when it writes
+      for (const peer of peers) peer.resetAndDestroy()
+      const published = publisher.publishMany(names('o', 300).map((orderId) => [OrderPaid, { orderId }] as const))
+      const isPublished = await published.then(
+        () => true,
+        () => false,
+      )
+
+      expect(isPublished).toBe(options.autoResendUnfulfilledCommands !== false)
+      expect(await raw.xlen('orders')).toBe(isPublished ? 301 : 1)
+    },
+  )
 
   it('leaves a command its arguments until the server has answered: the client may send it yet', async () => {
     const { server, raw } = await startScenario()
