@@ -3,7 +3,7 @@ export interface IoredisClient {
   pipeline(): IoredisPipeline
   disconnect(): void
   /** The socket, once there is one; a `Cluster` has several and shows none. */
-  readonly stream?: { destroy(): unknown } | undefined
+  readonly stream?: { destroy(): unknown; readonly writable?: boolean } | undefined
   readonly options?: object
   readonly status?: string
   readonly isCluster?: boolean

@@ -188,7 +188,7 @@ class WaitingIoredisTransport extends IoredisTransport implements WaitingTranspo
 /** @param prefix Of the client, which has been put before the keys. */
 function put(client: IoredisClient, commands: readonly RedisCommand[], prefix: string): Sending {
   const put = (part: readonly RedisCommand[]) => putPart(client, part, prefix)
-  return commands.length > PART ? new PartedPipeline(commands, put) : put(commands)
+  return commands.length > PART ? new PartedPipeline(commands, put, client) : put(commands)
 }
 
 function putPart(client: IoredisClient, commands: readonly RedisCommand[], prefix: string): IoredisPipeline {

@@ -201,6 +201,7 @@ const IS_SHARED = ENVELOPE_FIELDS.map((name) => ['eventType', 'aggregateType', '
 // by place: members that are set by a name that is computed take several times as long, for each of many entries
 export function decodeEnvelope(namesAndValues: readonly Bytes[]): DecodedEvent {
   const texts = NO_TEXTS.slice()
+  let aggregateVersion: number | undefined
   let others: [string, string][] | undefined
   for (let n = 0; n + 1 < namesAndValues.length; n += 2) {
     const [field, value] = [namesAndValues[n], namesAndValues[n + 1]] as [Bytes, Bytes]
@@ -212,12 +213,13 @@ export function decodeEnvelope(namesAndValues: readonly Bytes[]): DecodedEvent {
     } else {
       const name = ENVELOPE_FIELDS[at] as EnvelopeField
       if (texts[at] !== undefined) throw new MalformedEntryError(`Field ${name} must not repeat`)
-      texts[at] = IS_SHARED[at] ? sharedText(value, name) : exactText(value, name)
+      const text = IS_SHARED[at] ? sharedText(value, name) : exactText(value, name)
+      if (name === 'aggregateVersion') aggregateVersion = parseVersion(text, 'Aggregate')
+      texts[at] = text
     }
   }
   const [eventId, type, version, aggregateType, aggregateId, tenantId, producer, occurredAt, traceparent] = texts
-  const aggregateVersion = texts[9]
-  const payload = texts[10]
+  const payload = texts[ENVELOPE_FIELDS.length - 1]
   if (!type) throw new MalformedEntryError('Field eventType is missing')
   if (payload === undefined) throw new MalformedEntryError('Field payload is missing')
   return withOptionalTexts(
@@ -225,7 +227,7 @@ export function decodeEnvelope(namesAndValues: readonly Bytes[]): DecodedEvent {
     {
       aggregateType,
       aggregateId,
-      aggregateVersion: aggregateVersion === undefined ? undefined : parseVersion(aggregateVersion, 'Aggregate'),
+      aggregateVersion,
       tenantId,
       producer,
       occurredAt,

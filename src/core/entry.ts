@@ -97,7 +97,8 @@ export function entryBytes(fields: readonly Field[]): number {
 /** Bytes of names and values in turn. */
 export function bytesOf(namesAndValues: readonly Bytes[]): number {
   let bytes = 0
-  for (const one of namesAndValues) bytes += byteLength(one)
+  for (let n = 0; n + 1 < namesAndValues.length; n += 2)
+    bytes += byteLength(namesAndValues[n] as Bytes) + byteLength(namesAndValues[n + 1] as Bytes)
   return bytes
 }
 

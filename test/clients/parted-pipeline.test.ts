@@ -1,8 +1,11 @@
+import { once } from 'node:events'
+import { type AddressInfo, connect, createServer, type Socket } from 'node:net'
 import { type Command, Redis } from 'ioredis'
-import { createPublisher, poll } from 'millrace'
+import { createPublisher, type PublishFailedError, poll } from 'millrace'
 import { connectIoredis } from 'millrace/ioredis'
 import { describe, expect, it, onTestFinished } from 'vitest'
 import { answeredOf, PartedPipeline } from '../../src/clients/parted-pipeline.ts'
+import { startFaultProxy } from '../support/fault-proxy.ts'
 import { billing, names, OrderPaid, startScenario } from '../support/scenario.ts'
 
 const commands = Array.from({ length: 300 }, (_, n) => ['get', `k${n}`] as const)
@@ -23,7 +26,7 @@ function startPipelines() {
 describe('a pipeline in parts', () => {
   it('sends all parts before any answers, and answers in order', async () => {
     const { parts, put } = startPipelines()
-    const answers = new PartedPipeline(commands, put).exec()
+    const answers = new PartedPipeline(commands, put, {}).exec()
 
     expect(parts.map(({ size }) => size)).toEqual([125, 125, 50])
     for (const part of parts.toReversed()) part.answer()
@@ -32,7 +35,7 @@ describe('a pipeline in parts', () => {
 
   it('has what came in the places of its commands, whatever came of the part before', () => {
     const { parts, put } = startPipelines()
-    const pipeline = new PartedPipeline(commands, put)
+    const pipeline = new PartedPipeline(commands, put, {})
     void pipeline.exec()
     parts[0]?._result.push([null, 'first'])
     if (parts[1]) parts[1]._result[1] = [null, 'second of the second']
@@ -85,5 +88,82 @@ describe('a pipeline in parts', () => {
     const entries = await raw.xrange('orders', '-', '+')
     expect(published.map(({ entryId }) => entryId)).toEqual(entries.map(([id]) => id))
     expect(published.map(({ eventId }) => eventId)).toEqual(entries.map(([, fields]) => fields[1]))
+  })
+
+  it('leaves no event out before others: once a command was answered, none is sent again', async () => {
+    const { server, raw, connect } = await startScenario()
+    const proxy = await startFaultProxy(server)
+    onTestFinished(() => proxy.close())
+    const publisher = createPublisher({ stream: 'orders', redis: connect(proxy.url) })
+    await publisher.publish(OrderPaid, { orderId: 'first' })
+    const eventIds = names('o', 1_000)
+
+    const isFrozen = proxy.freezeAfter('xadd', 500)
+    const published = publisher.publishMany(
+      eventIds.map((eventId) => [OrderPaid, { orderId: eventId }, { eventId }] as const),
+    )
+    await Promise.all([expect(published).rejects.toThrow('Cannot publish'), isFrozen.then(() => proxy.severAll())])
+
+    const { entryIds } = await published.then(
+      () => ({ entryIds: [] }),
+      (error: PublishFailedError) => error,
+    )
+    const [, ...entries] = await raw.xrange('orders', '-', '+')
+    const written = entries.map(([, fields]) => fields[1])
+    expect(written).toEqual(eventIds.slice(0, written.length))
+    expect(entryIds).toEqual(eventIds.map((_id, n) => (n < 22 ? entries[n]?.[0] : undefined)))
+  })
+
+  it.each([{ enableOfflineQueue: false }, { autoResendUnfulfilledCommands: false, commandTimeout: 500 }])(
+    'writes all or nothing over a connection that was lost unnoticed, with %j',
+    async (options) => {
+      const { server, raw } = await startScenario()
+      const peers = new Set<Socket>()
+      const relay = createServer((peer) => {
+        peers.add(peer.on('error', () => {}))
+        peer.pipe(connect(server.port, server.host)).pipe(peer)
+      })
+      await once(relay.listen(0, '127.0.0.1'), 'listening')
+      const redis = connectIoredis(() => new Redis({ port: (relay.address() as AddressInfo).port, ...options }))
+      onTestFinished(async () => {
+        await redis.close()
+        for (const peer of peers) peer.destroy()
+        relay.close()
+      })
+      const publisher = createPublisher({ stream: 'orders', redis })
+      await publisher.publish(OrderPaid, { orderId: 'first' })
+
+      // the client does not know yet when it writes
+      for (const peer of peers) peer.resetAndDestroy()
+      const published = publisher.publishMany(names('o', 300).map((orderId) => [OrderPaid, { orderId }] as const))
+      const isPublished = await published.then(
+        () => true,
+        () => false,
+      )
+
+      expect(isPublished).toBe(options.autoResendUnfulfilledCommands !== false)
+      expect(await raw.xlen('orders')).toBe(isPublished ? 301 : 1)
+    },
+  )
+
+  it('leaves a command its arguments until the server has answered: the client may send it yet', async () => {
+    const { server, raw } = await startScenario()
+    const proxy = await startFaultProxy(server)
+    onTestFinished(() => proxy.close())
+    const client = new Redis(proxy.url, { commandTimeout: 100 })
+    const redis = connectIoredis(() => client)
+    onTestFinished(() => redis.close())
+    const publisher = createPublisher({ stream: 'orders', redis })
+    await publisher.publish(OrderPaid, { orderId: 'first' })
+
+    proxy.stall()
+    await expect(publisher.publish(OrderPaid, { orderId: 'late' })).rejects.toThrow('Command timed out')
+    proxy.severAll()
+    proxy.resume()
+    await once(client, 'ready')
+    await client.ping()
+
+    expect(await raw.info('commandstats')).toMatch(/cmdstat_xadd:calls=2,.*,rejected_calls=0,/)
+    expect(await raw.xlen('orders')).toBe(2)
   })
 })

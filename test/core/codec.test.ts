@@ -170,6 +170,8 @@ describe.each(transports)('envelopeCodec, over %s', (_title, carry) => {
       'Aggregate version must be a whole number from 1',
     ]),
     [[type, payload, ['aggregateVersion', '1'], ['aggregateVersion', '1']], 'Field aggregateVersion must not repeat'],
+    // of several faults, that of the first field
+    [[['aggregateVersion', '0'], version('0'), payload, payload], 'Aggregate version must be a whole number from 1'],
   ]
   test.each(malformed)('refuses %j', (fields, message) => {
     expect(refusalOf(envelopeCodec, carry(fields))).toEqual(new MalformedEntryError(message))
