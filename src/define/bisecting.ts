@@ -2,7 +2,7 @@ import { type BatchLimits, createGathering, type Gathered, type Gathering } from
 
 /** An event that knows which delivery it is at. */
 interface Counted extends Gathered {
-  readonly delivery: Gathered['delivery'] & { readonly deliveryCount: number }
+  readonly deliveryCount: number
 }
 
 /**
@@ -50,7 +50,7 @@ class BisectingGathering<Item extends Counted> implements Gathering<Item> {
   }
 
   add(item: Item, now: number): void {
-    const { deliveryCount } = item.delivery
+    const { deliveryCount } = item
     const part = this.#parts.get(deliveryCount) ?? this.#partOf(deliveryCount)
     this.#parts.set(deliveryCount, part)
     part.add(item, now)

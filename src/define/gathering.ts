@@ -1,6 +1,3 @@
-import type { Field } from '../core/entry.ts'
-import { entryBytes } from '../core/entry.ts'
-
 /** What a batch is bounded by. */
 export interface BatchLimits {
   readonly maxEvents: number
@@ -8,9 +5,9 @@ export interface BatchLimits {
   readonly maxBatchingWindowMs: number
 }
 
-/** An event with its entry. */
+/** An event whose entry has so many bytes of names and values. */
 export interface Gathered {
-  readonly delivery: { readonly fields: readonly Field[] }
+  readonly bytes: number
 }
 
 /** The events of one batch route that wait to be handed over together. */
@@ -54,7 +51,7 @@ class BoundedGathering<Item extends Gathered> implements Gathering<Item> {
   }
 
   add(item: Item, now: number): void {
-    const bytes = entryBytes(item.delivery.fields)
+    const { bytes } = item
     this.#waiting.push({ item, bytes, dueAt: now + this.#limits.maxBatchingWindowMs })
     this.#bytes += bytes
   }

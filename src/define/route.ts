@@ -2,7 +2,7 @@ import type { Entry } from '../core/entry.ts'
 import type { ConsumerKeys } from '../core/keys.ts'
 import type { BatchContext, BatchHandler } from './batch-handler.ts'
 import type { Event, EventDefinition } from './event.ts'
-import type { BatchLimits, Gathering } from './gathering.ts'
+import type { BatchLimits, Gathered, Gathering } from './gathering.ts'
 import type { EventHandler } from './handler.ts'
 import type { RouteRules } from './route-options.ts'
 
@@ -39,9 +39,10 @@ export type SharedBatchContext = Omit<BatchContext, 'signal' | 'getRemainingTime
 export type RunContext = Omit<SharedBatchContext, 'maxDeliveries'>
 
 /** An event on its way to a batch handler. */
-export interface EventForBatch {
+export interface EventForBatch extends Gathered {
   /** The others of its call come in the order of their keys. */
   readonly isInOrder?: boolean
+  readonly deliveryCount: number
   readonly delivery: Entry & { readonly deliveryCount: number }
   readonly prepared: { readonly event: Event } | undefined
 }

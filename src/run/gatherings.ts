@@ -63,6 +63,7 @@ export class Gatherings {
 
   /** What has no time left to start, one batch after the other. */
   takeLate(now: number): readonly (readonly Job[])[] {
+    if (this.#gathered.length === 0) return []
     const late: (readonly Job[])[] = []
     for (const { run, route, events } of this.#open)
       if (!run.time.mayStart(now, route.settings.handlerTimeoutMs))
