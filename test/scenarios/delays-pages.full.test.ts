@@ -253,7 +253,9 @@ it('what is kept apart comes as it was published, and is gone with its event', a
     fields.get('note'),
   ])
   const published = events.slice(0, 300).map(({ eventId, text, note }) => [eventId, { text }, note])
-  expect(values.sort()).toEqual(published.sort())
+  expect(new Set(values.map((each) => JSON.stringify(each)))).toEqual(
+    new Set(published.map((each) => JSON.stringify(each))),
+  )
   expect(await raw.exists(EVENTS)).toBe(0)
 })
 
@@ -274,7 +276,7 @@ it('what is apart of an event goes with it while others wait', async () => {
   expect(await fieldsApart(raw)).toEqual([1, 1])
 })
 
-it('a promoter takes back what an older one set aside, for which a value apart cannot be read', async () => {
+it('a promoter takes back what an older one set aside', async () => {
   const { raw, redis, later } = await start()
   await later([['large', HOUR]], 'n'.repeat(5_000))
   await passDelays(raw, 2 * HOUR)

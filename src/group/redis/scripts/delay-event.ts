@@ -77,7 +77,9 @@ local function bodyOf()
   for n = firstGroup, first - 1 do parts[#parts + 1] = text(ARGV[n]) end
   for n = first, #ARGV, 2 do
     local name, value = ARGV[n], ARGV[n + 1]
+    local digits = large > ${MIN_APART_BYTES} and value:match('^....%-..%-..T..:..:..%....Z$') and value:gsub('%D', '') or ''
     if name == 'eventId' and value == id then parts[#parts + 1] = 'i'
+    elseif name == 'occurredAt' and #digits == 17 then parts[#parts + 1] = 'w' .. number(digits:sub(1, 8) + 0) .. number(digits:sub(9) + 0)
     else
       parts[#parts + 1] = (letters[name] or '=' .. text(name)) .. number(#value)
       if #value == large and value ~= id and not head then

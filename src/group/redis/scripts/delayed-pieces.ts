@@ -5,7 +5,7 @@ export const APART = 43
 export const MIN_APART_BYTES = 512
 
 /** Bytes of a value's end up to which that stays on its page. */
-const MAX_END_BYTES = 216
+const MAX_END_BYTES = 224
 
 /** A field of ends is closed at so many bytes, or at a few ends of the size of the one that is added, whichever is more. */
 const MAX_ENDS_BYTES = 3_066
@@ -20,7 +20,7 @@ const STRING_BYTES = 6
  * length; when that field fills one of the sizes, the next one begins, and an end may be in both. The field `s` names the open one. Each id is 4 bytes.
  *
  * The event's body on its page is `1+`, the value's length, and the nonce of the call; then as any other body, without nonce and what is apart; then ids of the fields of its ends, the last one first, the event's
- * id here, the place of the value from where the other body begins, in 4 bytes, and how many ends there are. A version that does not know all
+ * id here, the place of the value from where the other body begins, in 4 bytes, and how many ends there are. Its time of publishing, where it is one of ISO 8601, is `w` and two numbers: 20261130 and 93000250 for 2026-11-30T09:30:00.250Z. A version that does not know all
  * that finds and cancels such an event, and sets it aside when it is due.
  *
  * `endIn(field, id)` is the text of a field, where an event's end is in it, where its bytes begin, and what comes after it. `dropApart(body)` removes what is apart. Needs LUA_FIND_DELAYED.

@@ -7,7 +7,7 @@ import { type LuaScript, MAX_ENTRIES_PER_SCRIPT_CALL } from './script.ts'
 /** Bytes of bodies after which a call ends; it has one in any case. */
 const MAX_CALL_BYTES = 1_048_576
 
-/** Pages that were set aside which a call looks at. */
+/** Pages that were set aside that a call reads. */
 const MAX_TAKEN_BACK = 10
 
 /**
