@@ -149,6 +149,7 @@ const PARTS = [
   'delayed-counts.ts',
   'delayed-insert.ts',
   'delayed-pages.ts',
+  'delayed-pieces.ts',
   'delayed-remove.ts',
   'delays.ts',
   'done-by-groups.ts',

@@ -169,21 +169,141 @@ it('a page whose score somebody lowered has its events when they are due', async
   expect(await promoteAll(redis)).toBe(1)
 })
 
-it('a delayed event takes at most 200 bytes more than its payload', async () => {
-  const { raw, publisher } = await start()
-  const memory = async () => Number(/used_memory:(\d+)/.exec(await raw.info('memory'))?.[1])
-  const random = numbers(5)
-  const some = () =>
-    publisher.publishMany(
-      Array.from(
-        { length: 1_000 },
-        () => [Reminder, { orderId: note }, { delayMs: HOUR + random(365 * 24 * HOUR) }] as const,
-      ),
-    )
-  await some()
-  const before = await memory()
+const SIZES = [40, 200, 500, 600, 700, 1_000, 1_500, 2_000, 3_000, 4_000, 8_000, 16_000, 60_000]
+const TIMES = [
+  ['at random times', (_n, random) => HOUR + random(365 * 24 * HOUR)],
+  ['one after the other', (n) => HOUR + n * 1_000],
+] satisfies typeof ORDERS
 
-  for (let n = 0; n < 12; n += 1) await some()
+it.each(TIMES)(
+  'an event due %s takes at most 200 bytes more than its payload, of whatever size',
+  async (_how, delayOf) => {
+    const { raw, publisher } = await start()
+    const random = numbers(5)
+    const taken: number[] = []
+    for (const size of SIZES) {
+      await raw.flushall()
+      const payload = { orderId: 'x'.repeat(size - JSON.stringify({ orderId: '' }).length) }
+      const perCall = Math.min(1_000, Math.ceil(2_000_000 / size))
+      const calls = Math.ceil(Math.max(2_000, Math.min(8_000, 30_000_000 / size)) / perCall)
+      const some = (call: number) =>
+        publisher.publishMany(
+          Array.from({ length: perCall }, (_, n) => {
+            return [Reminder, payload, { delayMs: delayOf(call * perCall + n, random) }] as const
+          }),
+        )
+      await some(0)
+      const before = await memoryOfKeys(raw)
+      for (let call = 1; call <= calls; call += 1) await some(call)
+      taken.push(((await memoryOfKeys(raw)) - before) / (calls * perCall) - size)
+    }
 
-  expect(((await memory()) - before) / 12_000 - JSON.stringify({ orderId: note }).length).toBeLessThan(200)
+    expect(Math.max(...taken)).toBeLessThan(200)
+    // more than that is in each: its id, its type, when it was published and when it is due
+    expect(Math.min(...taken)).toBeGreaterThan(40)
+  },
+)
+
+/** Bytes in use, without what connections take. */
+async function memoryOfKeys(raw: Redis): Promise<number> {
+  const info = await raw.info('memory')
+  const bytesOf = (name: string) => Number(new RegExp(`${name}:(\\d+)`).exec(info)?.[1])
+  return bytesOf('used_memory') - bytesOf('mem_clients_normal')
+}
+
+/** Fields of events that are kept apart from their pages: of a large value, and of ends of such values. */
+async function fieldsApart(raw: Redis): Promise<readonly [large: number, ends: number]> {
+  const fields = await raw.hkeysBuffer(EVENTS)
+  const [large, ends] = ['c', 's'].map((kind) =>
+    fields.filter((field) => field.length > 1 && `${field}`.startsWith(kind)),
+  )
+  return [large?.length ?? 0, ends?.length ?? 0]
+}
+
+it('what is kept apart comes as it was published, and is gone with its event', async () => {
+  const { raw, redis, publisher } = await start()
+  const random = numbers(23)
+  const Noted = defineEvent('Noted', { payload: z.object({ text: z.string() }) })
+  // around the sizes where a value is cut, and where its end is kept apart as well
+  const sizes = [511, 512, 513, 630, 631, 886, 887, 1_078, 1_079, 2_038, 65_526, 65_536, 90_000, 1_000_000]
+  const events = Array.from({ length: 400 }, (_, n) => {
+    const text = `${n}é\u0000"`.padEnd((sizes[n] ?? 400 + random(12_000)) - 11, `${n}`)
+    const note = 'a'.repeat(random(3) * 500)
+    return { eventId: `o-${n}`, text, note, delayMs: HOUR + random(24 * HOUR) }
+  })
+  await publisher.publishMany(
+    events.map(({ eventId, text, note, delayMs }) => {
+      const occurredAt = new Date(Date.UTC(2026, random(12), 1 + random(28), random(24), random(60), 0, random(1_000)))
+      return [Noted, { text }, { eventId, delayMs, occurredAt, attributes: { note } }] as const
+    }),
+  )
+  const held = await pagedEvents(raw)
+  const apart = held.filter(({ body }) => body[1] === '+'.charCodeAt(0))
+  expect(apart.length).toBeGreaterThan(350)
+  expect(await fieldsApart(raw)).toEqual([apart.length, expect.any(Number)])
+  for (const { eventId } of events.slice(300)) expect(await publisher.cancel(eventId)).toBe('cancelled')
+
+  await passDelays(raw, 26 * HOUR)
+  expect(await promoteAll(redis)).toBe(300)
+
+  const came = (await delaysOn(raw).entries()).map((fields) => new Map(fields))
+  const values = came.map((fields) => [
+    fields.get('eventId'),
+    JSON.parse(`${fields.get('payload')}`),
+    fields.get('note'),
+  ])
+  const published = events.slice(0, 300).map(({ eventId, text, note }) => [eventId, { text }, note])
+  expect(new Set(values.map((each) => JSON.stringify(each)))).toEqual(
+    new Set(published.map((each) => JSON.stringify(each))),
+  )
+  expect(await raw.exists(EVENTS)).toBe(0)
+})
+
+it('what is apart of an event goes with it while others wait', async () => {
+  const { raw, redis, later, publisher } = await start()
+  await later([['stays', 100 * HOUR]], 'n'.repeat(5_000))
+  const ids = Array.from({ length: 60 }, (_, n) => `o-${n}`)
+  await later(
+    ids.map((id) => [id, HOUR]),
+    'n'.repeat(5_000),
+  )
+  for (const id of ids.slice(0, 30)) await publisher.cancel(id)
+  expect(await fieldsApart(raw)).toEqual([31, expect.any(Number)])
+
+  await passDelays(raw, 2 * HOUR)
+  expect(await promoteAll(redis)).toBe(30)
+
+  expect(await fieldsApart(raw)).toEqual([1, 1])
+})
+
+it('a promoter takes back what an older one set aside', async () => {
+  const { raw, redis, later } = await start()
+  await later([['large', HOUR]], 'n'.repeat(5_000))
+  await passDelays(raw, 2 * HOUR)
+  const [{ page } = { page: '' }] = await pagedEvents(raw)
+  await raw.zincrby(DELAYED, 9e15, page)
+  await later([['small', 0]])
+
+  expect(await promoteAll(redis)).toBe(2)
+
+  expect(await raw.exists(DELAYED, EVENTS)).toBe(0)
+})
+
+it('an event of which something apart is lost is set aside, and can be cancelled', async () => {
+  const { raw, redis, later, publisher } = await start()
+  await later(
+    [
+      ['a', HOUR],
+      ['b', HOUR],
+    ],
+    'n'.repeat(5_000),
+  )
+  const field = (await raw.hkeysBuffer(EVENTS)).find((name) => name.length > 1 && `${name}`.startsWith('s')) as Buffer
+  await raw.hdel(EVENTS, field)
+  await passDelays(raw, 2 * HOUR)
+
+  expect(await promoteDelays().promote({ redis, stream: 'orders' })).toMatchObject({ promoted: 0, unreadable: 2 })
+
+  expect([await publisher.cancel('a'), await publisher.cancel('b')]).toEqual(['cancelled', 'cancelled'])
+  expect(await raw.exists(EVENTS)).toBe(0)
 })

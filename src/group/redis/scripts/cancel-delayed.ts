@@ -8,7 +8,8 @@ export const CANCEL_SCRIPT_ANSWERS = { cancelled: 1, alreadyCancelled: 2, tooLat
 
 /**
  * Cancels a delayed event, and its marker, so that the event may be published again. A call that is sent again answers the same, and cancels nothing that was published
- * meanwhile: the nonces of the last MAX_CANCELLATIONS calls are remembered.
+ * meanwhile: the nonces of the last MAX_CANCELLATIONS calls are remembered, each with that of the call that had delayed the event, in case that one is sent again. A marker of another call stands for another event.
+ * The first write, which is refused by no full server, takes off a page called x, which there never is; then the others are not refused.
  *
  * KEYS stream, delayed, events, next, ended 0, ended 1, marker. ARGV event id, nonce, then the nonces of calls whose answers were lost. Answers a number of CANCEL_SCRIPT_ANSWERS.
  */
@@ -34,17 +35,14 @@ local cancelled = callsOf(ended)
 if nonce ~= '' and cancelled[nonce] then return ${CANCEL_SCRIPT_ANSWERS.cancelled} end
 local found = find(key)
 if found then
-  -- the first write is refused by no full server, and then the others are not. No page is called x
   local opened = redis.pcall('ZREM', delayed, 'x')
   refused = type(opened) == 'table' and opened.err or tried({{'HDEL', events, 'x'}}) or tried({{'HSET', events, '#', '', 'x'}}, 'wrong number')
     or tried({{'ZADD', delayed, 'x', ''}}, 'float')
   if refused then return redis.error_reply(refused) end
-  -- who published it, in case that call is sent again
   local by = callOf(found.body)
   remove(found, key)
   noteEnded(key, '${ENDED.cancelled}' .. nonce .. ' ' .. by)
   keepFlag()
-  -- that of another call stands for another event
   if (redis.call('GET', marker) or ''):match('^%d+ (%S*)$') == by then redis.call('GETDEL', marker) end
   return ${CANCEL_SCRIPT_ANSWERS.cancelled}
 end

@@ -1,5 +1,6 @@
 import { UNREADABLE_SCORE } from './delayed-counts.ts'
 import { LUA_INSERT_DELAYED } from './delayed-insert.ts'
+import { LUA_KEEP_APART, MIN_APART_BYTES } from './delayed-pieces.ts'
 import {
   ENDED,
   LUA_BODY_NAMES,
@@ -22,7 +23,7 @@ const MAX_FIELD_PAIRS = 1_000
 /**
  * Delays an event. While one of that id waits, or is remembered to have been promoted, nothing is added: a call that is sent again does no harm. Memory is asked
  * for by the first write, and everything else before it: nothing is ever half written. With a marker, nothing is added while that stands, which is written with the
- * event: an id is added once within the window.
+ * event: an id is added once within the window. A nonce that is known is a call that is sent again: its event was cancelled meanwhile, or its window is over.
  *
  * KEYS stream, delayed, events, next, ended 0, ended 1, and the marker, or none.
  * ARGV event id; 'in' or 'at'; milliseconds from now, or since 1970; how the stream is trimmed then ('' not at all, 'MAXLEN ~ 1000', 'MINID ~ 60000' by age in
@@ -39,6 +40,7 @@ ${LUA_DELAYS}
 ${LUA_BODY_NAMES}
 ${LUA_BODY_TRIMS}
 ${LUA_INSERT_DELAYED}
+${LUA_KEEP_APART}
 local id, how, time, trim, nonce, groups = unpack(ARGV, 1, 6)
 local window, firstGroup = marker and ARGV[7] or '1', marker and 8 or 7
 local count = (groups or ''):match('^%d%d?%d?$')
@@ -65,7 +67,9 @@ end
 local function text(value) return number(#value) .. value end
 local function bodyOf()
   local kind, bound = trim:match('^(%u+ [~=]) (%d+)$')
-  local letters, parts = {}, {'1', '-', text(nonce), number(first - firstGroup)}
+  local large, letters, head, ids, ends = ${MIN_APART_BYTES}, {}
+  for n = first + 1, #ARGV, 2 do large = math.max(large, ARGV[n] ~= id and #ARGV[n] or 0) end
+  local parts = {'1', '-', text(large > ${MIN_APART_BYTES} and '' or nonce), number(first - firstGroup)}
   for letter, each in pairs(TRIMS) do
     if each == kind then parts[2] = letter .. number(tonumber(bound)) end
   end
@@ -73,10 +77,21 @@ local function bodyOf()
   for n = firstGroup, first - 1 do parts[#parts + 1] = text(ARGV[n]) end
   for n = first, #ARGV, 2 do
     local name, value = ARGV[n], ARGV[n + 1]
+    local digits = large > ${MIN_APART_BYTES} and value:match('^....%-..%-..T..:..:..%....Z$') and value:gsub('%D', '') or ''
     if name == 'eventId' and value == id then parts[#parts + 1] = 'i'
-    else parts[#parts + 1] = (letters[name] or '=' .. text(name)) .. text(value) end
+    elseif name == 'occurredAt' and #digits == 17 then parts[#parts + 1] = 'w' .. number(digits:sub(1, 8) + 0) .. number(digits:sub(9) + 0)
+    else
+      parts[#parts + 1] = (letters[name] or '=' .. text(name)) .. number(#value)
+      if #value == large and value ~= id and not head then
+        head = table.concat(parts)
+        value, ids, ends = keep(value)
+        parts = {head}
+      end
+      parts[#parts + 1] = value
+    end
   end
-  return table.concat(parts)
+  local body = table.concat(parts)
+  return head and '1+' .. number(large) .. text(nonce) .. body .. ids .. four(#head + 1) .. string.char(ends) or body
 end
 
 local wrong = fault()
@@ -85,7 +100,6 @@ local refused = wrong and 'ERR ' .. wrong or marker and denied(markRights) or re
 })
 if refused then return redis.error_reply(refused) end
 
--- this call is sent again: its answer was lost, and its event cancelled meanwhile
 readCounts()
 local ended = endedAs(key)
 local _, cancelledOf = callsOf(ended)
@@ -96,7 +110,6 @@ if place then return {isOurs and ${DELAY_SCRIPT_ANSWERS.added} or ${DELAY_SCRIPT
 local found = find(key)
 if found then
   local comes, by, waits = found.due < ${UNREADABLE_SCORE}, callOf(found.body), ms(found.due % ${UNREADABLE_SCORE})
-  -- this call is sent again, after its window
   if nonce ~= '' and by == nonce then return {${DELAY_SCRIPT_ANSWERS.added}, waits} end
   refused = marker and comes and triedMarking()
   if refused then return redis.error_reply(refused) end

@@ -3,24 +3,22 @@ import { MAX_PAGE_BYTES, UNREADABLE_SCORE } from './delayed-counts.ts'
 /** Events for each bucket of the index. */
 const BUCKET_EVENTS = 24
 
-/** `insert(due, key, body)` adds an event. Needs LUA_CHANGE_DELAYED. */
+/** `insert(due, key, body)` adds an event. `split(name, list)` moves the upper half of a full page to another one; where events come in order, pages are left full. Needs LUA_CHANGE_DELAYED. */
 export const LUA_INSERT_DELAYED = `
 local function addBucket()
   local size = 2
   while size <= buckets do size = size * 2 end
-  local from, parts = ('b%.0f'):format(buckets - size / 2), {}
-  local bucket = redis.call('HGET', events, from) or ''
+  local from = ('b%.0f'):format(buckets - size / 2)
+  local bucket, parts = held(from), {[from] = ''}
   buckets = buckets + 1
   for at = 1, #bucket - 7, 8 do
     local a, b, c, d = bucket:byte(at, at + 3)
     local field = bucketField(((a * 256 + b) * 256 + c) * 256 + d)
     parts[field] = (parts[field] or '') .. bucket:sub(at, at + 7)
   end
-  if not parts[from] then redis.call('HDEL', events, from) end
-  for field, part in pairs(parts) do redis.call('HSET', events, field, part) end
+  for field, part in pairs(parts) do put(field, part) end
 end
 
--- the upper half of a page, to another one
 local function split(name, list)
   table.sort(list, byDue)
   local lower, upper, size, bytes = {}, {}, 0, 0
@@ -46,12 +44,11 @@ local function insert(due, key, body)
   if total > buckets * ${BUCKET_EVENTS} then addBucket() end
   local isFull = text and #text + #key + #body + 10 > ${MAX_PAGE_BYTES}
   if text and not isFull and not isLowest then
-    redis.call('HSET', events, 'p' .. name, text .. eventText(due - score, key, body))
+    put('p' .. name, text .. eventText(due - score, key, body))
     return place(key, name)
   end
   local isRead, list = pcall(eventsIn, text or '', score)
   local isApart = not isRead or isFull and isLowest
-  -- where events come in order, pages are left full
   if isFull and not isApart and not redis.call('ZRANGEBYSCORE', delayed, '(' .. above[2], '(${UNREADABLE_SCORE}', 'LIMIT', 0, 1)[1] then
     isApart = true
     for _, other in ipairs(list) do isApart = isApart and other.due <= due end

@@ -8,9 +8,11 @@ import { DELAYED_COUNTS_FIELD } from './delayed-counts.ts'
  * 7 bits a byte, the lowest first. A bucket has 4 bytes of the hash of each key, and 4 of its page. There is one bucket more for every 24 events: then one is divided
  * (linear hashing), so that each step reads one bucket and a page or two, however many events there are. A place in the index of which the page has no such event counts for nothing.
  *
+ * `eventsIn(text, score)` are the events of a page, or an error: anybody may have written it, and its score.
  * `readCounts()` comes first; `find(key)` is `{page, due, body}`, or nil. Needs delayed, events.
  */
 export const LUA_FIND_DELAYED = `
+local function held(field) return redis.call('HGET', events, field) or '' end
 local function number(n)
   local bytes = ''
   while n > 127 do
@@ -37,10 +39,8 @@ local function keyOf(id)
   return 'u' .. bytes
 end
 
--- anybody may have written it
 local function timeOf(score) return math.max(-9e15, math.floor(tonumber(score))) end
 
--- events of a page; an error if it cannot be read
 local function eventsIn(text, score)
   local list, at, start = {}, 1, timeOf(score)
   while at <= #text do
@@ -64,7 +64,7 @@ end
 
 local total, pages, buckets, counts = 0, 0, 1, ''
 local function readCounts()
-  counts = redis.call('HGET', events, '${DELAYED_COUNTS_FIELD}') or ''
+  counts = held('${DELAYED_COUNTS_FIELD}')
   local a, b, c = counts:match('^(%d+) (%d+) ([1-9]%d*)$')
   if a then total, pages, buckets = tonumber(a), tonumber(b), tonumber(c) end
 end
@@ -83,7 +83,7 @@ local function bucketField(hash) return ('b%.0f'):format(bucketOf(hash)) end
 
 local function find(key)
   local hash = hashOf(key)
-  local bucket, start = redis.call('HGET', events, bucketField(hash)) or '', four(hash)
+  local bucket, start = held(bucketField(hash)), four(hash)
   for at = 1, #bucket - 7, 8 do
     if bucket:sub(at, at + 3) == start then
       local name = ('%02x%02x%02x%02x'):format(bucket:byte(at + 4, at + 7))
@@ -97,14 +97,18 @@ end
 `
 
 /**
- * Changes what `LUA_FIND_DELAYED` reads; `keepFlag` writes what it counts. `writePage(name, list)` has a page hold these events, or none; `place(key, page, was)` notes on which page an event is.
+ * Changes what `LUA_FIND_DELAYED` reads; `put(field, text)` removes a field of which nothing is left; `keepFlag` writes what it counts. `writePage(name, list)` has a page hold these events, or none; `place(key, page, was)` notes on which page an event is.
  * Needs ms.
  */
 export const LUA_CHANGE_DELAYED = `
+local function put(field, text, ...)
+  if text == '' then redis.call('HDEL', events, field)
+  else redis.call('HSET', events, field, text, ...) end
+end
 local function place(key, page, was)
   local hash = hashOf(key)
   local field, old = bucketField(hash), was and four(hash) .. four(tonumber(was, 16))
-  local bucket = redis.call('HGET', events, field) or ''
+  local bucket = held(field)
   for at = 1, old and #bucket - 7 or 0, 8 do
     if bucket:sub(at, at + 7) == old then
       bucket = bucket:sub(1, at - 1) .. bucket:sub(at + 8)
@@ -112,8 +116,7 @@ local function place(key, page, was)
     end
   end
   if page then bucket = bucket .. four(hash) .. four(tonumber(page, 16)) end
-  if bucket == '' then redis.call('HDEL', events, field)
-  else redis.call('HSET', events, field, bucket) end
+  put(field, bucket)
 end
 
 local function newPage()
@@ -131,15 +134,14 @@ end
 local function writePage(name, list)
   if #list == 0 then
     redis.call('ZREM', delayed, name)
-    redis.call('HDEL', events, 'p' .. name)
-    return
+    return put('p' .. name, '')
   end
   local first, parts = list[1].due, {}
   for _, event in ipairs(list) do first = math.min(first, event.due) end
   for _, event in ipairs(list) do
     parts[#parts + 1] = eventText(event.due - first, event.key, event.body)
   end
-  redis.call('HSET', events, 'p' .. name, table.concat(parts))
+  put('p' .. name, table.concat(parts))
   redis.call('ZADD', delayed, ms(first), name)
 end
 

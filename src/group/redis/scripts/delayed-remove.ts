@@ -1,7 +1,9 @@
 import { MAX_PAGE_BYTES, UNREADABLE_SCORE } from './delayed-counts.ts'
+import { LUA_DELAYED_PIECES } from './delayed-pieces.ts'
 
-/** `remove(found, key)` takes off what `find` found. Needs LUA_CHANGE_DELAYED. */
+/** `remove(found, key)` takes off what `find` found; a page of which many are taken off is joined with the next one. Needs LUA_CHANGE_DELAYED. */
 export const LUA_REMOVE_DELAYED = `
+${LUA_DELAYED_PIECES}
 local function remove(found, key)
   local score = redis.call('ZSCORE', delayed, found.page)
   local list, bytes = pageOf(found.page, score)
@@ -12,7 +14,6 @@ local function remove(found, key)
   place(key, nil, found.page)
   total = math.max(0, total - 1)
   bytes = bytes - #found.body
-  -- what many are taken off is joined with what comes next
   local two = #others > 0 and bytes < ${MAX_PAGE_BYTES / 4} and tonumber(score) < ${UNREADABLE_SCORE}
     and redis.call('ZRANGEBYSCORE', delayed, score, '(${UNREADABLE_SCORE}', 'WITHSCORES', 'LIMIT', 0, 2) or {}
   if two[1] == found.page and two[3] then
@@ -26,5 +27,6 @@ local function remove(found, key)
     end
   end
   writePage(found.page, others)
+  pcall(dropApart, found.body)
 end
 `

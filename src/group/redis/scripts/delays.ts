@@ -73,7 +73,7 @@ local function ms(number) return ('%.0f'):format(tonumber(number)) end
  * What all scripts of delayed events have in common. Before anything is written, `refusal(writes)` is why something could not be: a key of another type,
  * keys that belong to another stream, and from 7.0 on a missing right, to read as well as to write. `endedAs(member)` is how an event ended within the last hour or two, or false;
  * `callsOf(ended)` are two sets: nonces of calls that cancelled an event of that id, and of calls that had delayed it. `noteEnded(member, how)` remembers it, beside earlier cancellations, in the hash of this hour, which is named under `''`: what was there two hours ago is unlinked, since a large hash that expires would keep
- * others waiting. `keepFlag()` keeps the time of the first one right and returns it, and what counts the events.
+ * others waiting; streams orders and {orders} share them. What is set aside is on a page of its own, and a time below 0, which anybody may have written, is due. `keepFlag()` keeps the time of the first one right and returns it, and what counts the events.
  *
  * Needs now, and `drop`. KEYS stream, delayed, events, next, ended 0, ended 1, and, where an id is published once, its marker.
  */
@@ -102,7 +102,6 @@ end
 ${LUA_FIND_DELAYED}
 ${LUA_CHANGE_DELAYED}
 local function isOf(key, of) return redis.call('HGET', key, '') == ms(of) end
--- streams orders and {orders} share these keys
 local own = stream:sub(-1) == '}' and '}' or ''
 local function endedAs(member)
   return isOf(endedNow, hour) and redis.call('HGET', endedNow, own .. member) or isOf(endedBefore, hour - 1) and redis.call('HGET', endedBefore, own .. member)
@@ -127,18 +126,16 @@ end
 
 local function keepFlag()
   local first = redis.call('ZRANGEBYSCORE', delayed, '-inf', '(${UNREADABLE_SCORE}', 'WITHSCORES', 'LIMIT', 0, 1)
-  -- what anybody wrote below 0 is due
   local due = first[2] and ms(math.max(0, timeOf(first[2]))) or false
   if due ~= redis.call('GET', flag) then
     drop(flag)
     if due then redis.call('SETNX', flag, due) end
   end
   local held = redis.call('ZCARD', delayed)
-  -- what is set aside is on a page of its own
   if not due then total = held end
   local are = ('%.0f %.0f %.0f'):format(total, pages, buckets)
   if held == 0 then redis.call('UNLINK', events)
-  elseif are ~= counts then redis.call('HSET', events, '${DELAYED_COUNTS_FIELD}', are) end
+  elseif are ~= counts then put('${DELAYED_COUNTS_FIELD}', are) end
   return due
 end
 `

@@ -1,10 +1,14 @@
 import { UNREADABLE_SCORE } from './delayed-counts.ts'
+import { APART, LUA_DELAYED_PIECES } from './delayed-pieces.ts'
 import { ENDED, LUA_BODY_NAMES, LUA_BODY_TRIMS, LUA_DELAYS, LUA_TRIED } from './delays.ts'
 import { LUA_DELETE_TEXT_KEY, LUA_NOW_MS } from './fence.ts'
 import { type LuaScript, MAX_ENTRIES_PER_SCRIPT_CALL } from './script.ts'
 
 /** Bytes of bodies after which a call ends; it has one in any case. */
 const MAX_CALL_BYTES = 1_048_576
+
+/** Pages that were set aside that a call reads. */
+const MAX_TAKEN_BACK = 10
 
 /**
  * Promotes a page of the events that are due, in due order: each is appended to the stream, trimmed as its publisher trims, and taken off in one step. Where the
@@ -24,14 +28,46 @@ ${LUA_DELAYS}
 ${LUA_TRIED}
 ${LUA_BODY_NAMES}
 ${LUA_BODY_TRIMS}
+${LUA_DELAYED_PIECES}
 local function idOf(key)
   if key:sub(1, 1) == 't' then return key:sub(2) end
   local hex = ('%02x'):rep(16):format(key:byte(2, 17))
   return table.concat({hex:sub(1, 8), hex:sub(9, 12), hex:sub(13, 16), hex:sub(17, 20), hex:sub(21)}, '-')
 end
 
+local function sizeOf(body)
+  if body:byte(2) ~= ${APART} then return #body end
+  local isRead, size = pcall(numberAt, body, 3)
+  return isRead and size or #body
+end
+
+-- what is on the page as any other body has it, where in it the value is, what is apart of that, and what is left then of the fields that have it
+local function onPageOf(body)
+  if body:byte(2) ~= ${APART} then return body, 0, {}, 0, {} end
+  local count, id, parts, bytes = body:byte(-1), body:sub(-9, -6), {}, 0
+  local _, at = numberAt(body, 3)
+  local length, from = numberAt(body, at)
+  local left = {['c' .. id] = ''}
+  parts[1] = redis.call('HGET', events, 'c' .. id)
+  for n = 1, count do
+    local field = 's' .. body:sub(-9 - 4 * n, -6 - 4 * n)
+    local text, head, first, after = endIn(field, id)
+    parts[n + 1], left[field] = text:sub(first, after - 1), text:sub(1, head - 1) .. text:sub(after)
+  end
+  for n = 1, count + 1 do bytes = bytes + #parts[n] end
+  local a, b, c, d = body:byte(-5, -2)
+  return body:sub(from + length, -10 - 4 * count), ((a * 256 + b) * 256 + c) * 256 + d, parts, bytes, left
+end
+
+local function instantOf(day, time)
+  local text = ('%08.0f%09.0f'):format(day, time):gsub('^(....)(..)(..)(..)(..)(..)(...)$', '%1-%2-%3T%4:%5:%6.%7Z')
+  return text
+end
+
 -- an XADD of what a body says, and its groups; an error if that is not to be read
 local function read(body, key)
+  local cut, parts, apart, left
+  body, cut, parts, apart, left = onPageOf(body)
   local at = 3
   local function count()
     local n
@@ -40,9 +76,13 @@ local function read(body, key)
   end
   local function text()
     local length = count()
-    at = at + length
-    if at > #body + 1 then error('cut off') end
-    return body:sub(at - length, at - 1)
+    local from, isCut = at, at == cut
+    at = at + length - (isCut and apart or 0)
+    if at < from or at > #body + 1 then error('cut off') end
+    local onPage = body:sub(from, at - 1)
+    if not isCut then return onPage end
+    parts[#parts + 1], cut = onPage, 0
+    return table.concat(parts)
   end
   if body:sub(1, 1) ~= '1' then error('of another version') end
   local add, kind, groups = {'XADD', stream}, body:sub(2, 2), {}
@@ -58,12 +98,12 @@ local function read(body, key)
   while at <= #body do
     local letter = body:sub(at, at)
     at = at + 1
-    local name = letter == 'i' and 'eventId' or letter == '=' and text() or NAMES[letter] or error('of an unknown field')
+    local name = letter == 'i' and 'eventId' or letter == 'w' and 'occurredAt' or letter == '=' and text() or NAMES[letter] or error('of an unknown field')
     add[#add + 1] = name
-    add[#add + 1] = letter == 'i' and idOf(key) or text()
+    add[#add + 1] = letter == 'i' and idOf(key) or letter == 'w' and instantOf(count(), count()) or text()
   end
-  if #add == heads then error('of no fields') end
-  return add, groups
+  if #add == heads or cut > 0 then error('of no fields') end
+  return add, groups, left
 end
 
 -- the server's refusal, or false; an error where Lua has no room for so many fields, or the record is one that is refused for ever
@@ -76,7 +116,7 @@ end
 
 local promoted, unreadable, bytes, refused, groups, isNamed = 0, 0, 0, false, {}, {}
 local function take(event, page)
-  local isRead, add, toWake = pcall(read, event.body, event.key)
+  local isRead, add, toWake, left = pcall(read, event.body, event.key)
   local hasRoom, refusedBy = true, false
   if isRead then hasRoom, refusedBy = pcall(append, add) end
   if not isRead or not hasRoom then
@@ -93,6 +133,7 @@ local function take(event, page)
   if refusedBy then return refusedBy end
   event.isGone, promoted, total = true, promoted + 1, math.max(0, total - 1)
   place(event.key, nil, page)
+  for field, text in pairs(left) do put(field, text) end
   noteEnded(event.key, '${ENDED.promoted}' .. ms(event.due))
   for _, group in ipairs(toWake) do
     if not isNamed[group] then groups[#groups + 1], isNamed[group] = group, true end
@@ -104,7 +145,7 @@ end
 local function takeFrom(list, page, limit)
   for _, event in ipairs(list) do
     if event.due > limit then return true end
-    bytes = bytes + #event.body
+    bytes = bytes + sizeOf(event.body)
     local taken = promoted + unreadable
     if taken >= ${MAX_ENTRIES_PER_SCRIPT_CALL} or taken > 0 and bytes > ${MAX_CALL_BYTES} then return false end
     refused = take(event, page)
@@ -138,6 +179,20 @@ local function takePage()
   return more
 end
 
+-- what an older version set aside, which does not know bodies that are kept apart
+local function takeBack()
+  local aside = redis.call('ZRANGEBYSCORE', delayed, ${UNREADABLE_SCORE}, ms(${UNREADABLE_SCORE} + now), 'WITHSCORES', 'LIMIT', 0, ${MAX_TAKEN_BACK})
+  for n = 1, #aside, 2 do
+    local list = pageOf(aside[n], aside[n + 1]) or {}
+    local event = #list == 1 and list[1]
+    if event and event.body:byte(2) == ${APART} and pcall(read, event.body, event.key) then
+      local moved = redis.pcall('ZADD', delayed, ms(event.due - ${UNREADABLE_SCORE}), aside[n])
+      refused = type(moved) == 'table' and moved.err
+      if refused then return end
+    end
+  end
+end
+
 refused = refusal({
   {'XADD', stream, '*', 'a', ''}, {'ZADD', delayed, 0, ''}, {'ZREM', delayed, ''}, {'HDEL', events, ''}, {'HSET', events, '#', ''}, {'UNLINK', events}, {'HSET', endedNow, '', ''}, {'PEXPIREAT', endedNow, 1}, {'UNLINK', endedNow},
   {'GETDEL', flag}, {'SETNX', flag, ''},
@@ -147,7 +202,8 @@ refused = refused or tried({{'HSET', events, '#', '', 'x'}}, 'wrong number') or 
   or tried({{'ZSCORE', delayed, ''}, {'ZREM', delayed, 'x'}, {'HDEL', events, 'x'}}) or false
 if refused then return {0, ms(now), '', 0, refused} end
 readCounts()
-while takePage() do end
+takeBack()
+while not refused and takePage() do end
 local answer = {promoted, ms(now), keepFlag() or '', unreadable, refused or ''}
 for _, group in ipairs(groups) do answer[#answer + 1] = group end
 return answer

@@ -30,7 +30,6 @@ local function refusalOf(reply, key, kind)
   return redis.error_reply(reply.err:find('WRONGTYPE', 1, true) and 'WRONGTYPE ' .. key .. ' must be a ' .. kind or reply.err)
 end
 
--- an entry's id, and false; or nothing, and the refusal
 local function append()
   local added = redis.pcall('XADD', stream, unpack(ARGV, 4))
   if added == false then return nil, redis.error_reply('ERR there is no stream, and NOMKSTREAM adds none') end
@@ -55,7 +54,6 @@ if waiting > 0 and owner == stream then
   found = find(keyOf(id))
 end
 if found then
-  -- what cannot be read never comes
   local comes, place = found.due < ${UNREADABLE_SCORE}, ms(found.due % ${UNREADABLE_SCORE})
   without = comes and triedMarking()
   if without then return redis.error_reply(without) end
