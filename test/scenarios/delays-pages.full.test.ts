@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto'
 import type { Redis } from 'ioredis'
 import { createPublisher, defineEvent, promoteDelays } from 'millrace'
-import { expect, it } from 'vitest'
+import { expect, it, vi } from 'vitest'
 import * as z from 'zod/mini'
 import { type PagedEvent, pagedEvents } from '../support/delayed-pages.ts'
 import { countDelayed, DELAYED, delayOverTcp, delaysOn, passDelays, promoteAll } from '../support/delays.ts'
@@ -287,6 +287,25 @@ it('a promoter takes back what an older one set aside', async () => {
   expect(await promoteAll(redis)).toBe(2)
 
   expect(await raw.exists(DELAYED, EVENTS)).toBe(0)
+})
+
+it('a promoter takes back what an older one set aside, also behind many that stay unreadable', async () => {
+  const { raw, redis, later } = await start()
+  await later(
+    Array.from({ length: 30 }, (_, n) => [`lost-${n}`, HOUR]),
+    'n'.repeat(5_000),
+  )
+  for (const field of await raw.hkeysBuffer(EVENTS)) if (`${field}`.startsWith('c')) await raw.hdel(EVENTS, field)
+  await passDelays(raw, 2 * HOUR)
+  expect(await promoteDelays().promote({ redis, stream: 'orders' })).toMatchObject({ unreadable: 30 })
+  await later([['large', HOUR]], 'n'.repeat(5_000))
+  const { page } = (await pagedEvents(raw)).find(({ eventId }) => eventId === 'large') as PagedEvent
+  await passDelays(raw, HOUR + 1_000)
+  await raw.zincrby(DELAYED, 9e15, page)
+
+  await vi.waitUntil(async () => (await promoteAll(redis)) === 1, { timeout: 5_000, interval: 1 })
+
+  expect(await countDelayed(raw)).toBe(30)
 })
 
 it('an event of which something apart is lost is set aside, and can be cancelled', async () => {

@@ -1,6 +1,6 @@
 import { UNREADABLE_SCORE } from './delayed-counts.ts'
 import { LUA_INSERT_DELAYED } from './delayed-insert.ts'
-import { LUA_KEEP_APART, MIN_APART_BYTES } from './delayed-pieces.ts'
+import { LUA_DELAYED_PIECES, LUA_KEEP_APART, MIN_APART_BYTES } from './delayed-pieces.ts'
 import {
   ENDED,
   LUA_BODY_NAMES,
@@ -40,6 +40,7 @@ ${LUA_DELAYS}
 ${LUA_BODY_NAMES}
 ${LUA_BODY_TRIMS}
 ${LUA_INSERT_DELAYED}
+${LUA_DELAYED_PIECES}
 ${LUA_KEEP_APART}
 local id, how, time, trim, nonce, groups = unpack(ARGV, 1, 6)
 local window, firstGroup = marker and ARGV[7] or '1', marker and 8 or 7

@@ -23,7 +23,7 @@ const STRING_BYTES = 6
  * id here, the place of the value from where the other body begins, in 4 bytes, and how many ends there are. Its time of publishing, where it is one of ISO 8601, is `w` and two numbers: 20261130 and 93000250 for 2026-11-30T09:30:00.250Z. A version that does not know all
  * that finds and cancels such an event, and sets it aside when it is due.
  *
- * `endIn(field, id)` is the text of a field, where an event's end is in it, where its bytes begin, and what comes after it. `dropApart(body)` removes what is apart. Needs LUA_FIND_DELAYED.
+ * `endIn(field, id)` is the text of a field, where an event's end is in it, where its bytes begin, and what comes after it; an error where the field has something else. Needs LUA_FIND_DELAYED.
  */
 export const LUA_DELAYED_PIECES = `
 local function endIn(field, id)
@@ -33,34 +33,39 @@ local function endIn(field, id)
     if text:sub(at, at + 3) == id then return text, at, from, from + length end
     at = from + length
   end
+  if at ~= #text + 1 then error('cut off') end
 end
+`
+
+/** `dropApart(body)` removes what is apart, as far as it is there. Needs LUA_DELAYED_PIECES and LUA_CHANGE_DELAYED. */
+export const LUA_DROP_APART = `
 local function dropApart(body)
   if body:byte(2) ~= ${APART} then return end
   local id = body:sub(-9, -6)
   put('c' .. id, '')
   for n = 1, body:byte(-1) do
     local field = 's' .. body:sub(-9 - 4 * n, -6 - 4 * n)
-    local text, at, _, after = endIn(field, id)
-    put(field, text:sub(1, at - 1) .. text:sub(after))
+    local isRead, text, at, _, after = pcall(endIn, field, id)
+    if isRead and text then put(field, text:sub(1, at - 1) .. text:sub(after)) end
   end
 end
 `
 
-/** `keep(value)` writes what is apart of a value, and is what stays on its page, and what a body ends with, without the value's place. Needs LUA_CHANGE_DELAYED. */
+/** `keep(value)` writes what is apart of a value, and is what stays on its page, and what a body ends with, without the value's place. An open field that somebody else wrote is left for a new one. Needs LUA_DELAYED_PIECES and LUA_CHANGE_DELAYED. */
 export const LUA_KEEP_APART = `
 local function filling(n)
   local _, power = math.frexp(n + ${STRING_BYTES})
   return n - (n + ${STRING_BYTES}) % 2 ^ (power - 3)
 end
 local function keep(value)
-  local size, id = filling(#value)
+  local size, open, id = filling(#value), held('s')
   repeat
     newPage()
     id = four(pages)
-  until redis.call('HSETNX', events, 'c' .. id, value:sub(1, size)) == 1
+  until id ~= open and redis.call('HSETNX', events, 'c' .. id, value:sub(1, size)) == 1
   local rest = value:sub(size + 1)
   if #rest <= ${MAX_END_BYTES} then return rest, id, 0 end
-  local open = redis.call('HGET', events, 's') or id
+  if #open ~= 4 or not pcall(endIn, 's' .. open, id) then open = id end
   local text = held('s' .. open) .. id
   local bytes = #text + #number(#rest)
   local room = filling(bytes + #rest) - bytes

@@ -1,9 +1,10 @@
 import { MAX_PAGE_BYTES, UNREADABLE_SCORE } from './delayed-counts.ts'
-import { LUA_DELAYED_PIECES } from './delayed-pieces.ts'
+import { LUA_DELAYED_PIECES, LUA_DROP_APART } from './delayed-pieces.ts'
 
 /** `remove(found, key)` takes off what `find` found; a page of which many are taken off is joined with the next one. Needs LUA_CHANGE_DELAYED. */
 export const LUA_REMOVE_DELAYED = `
 ${LUA_DELAYED_PIECES}
+${LUA_DROP_APART}
 local function remove(found, key)
   local score = redis.call('ZSCORE', delayed, found.page)
   local list, bytes = pageOf(found.page, score)

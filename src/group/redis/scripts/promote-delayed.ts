@@ -7,8 +7,9 @@ import { type LuaScript, MAX_ENTRIES_PER_SCRIPT_CALL } from './script.ts'
 /** Bytes of bodies after which a call ends; it has one in any case. */
 const MAX_CALL_BYTES = 1_048_576
 
-/** Pages that were set aside that a call reads. */
+/** Pages that were set aside that a call reads, of as many as it looks at. */
 const MAX_TAKEN_BACK = 10
+const MAX_LOOKED_AT = 1_000
 
 /**
  * Promotes a page of the events that are due, in due order: each is appended to the stream, trimmed as its publisher trims, and taken off in one step. Where the
@@ -45,7 +46,7 @@ end
 local function onPageOf(body)
   if body:byte(2) ~= ${APART} then return body, 0, {}, 0, {} end
   local count, id, parts, bytes = body:byte(-1), body:sub(-9, -6), {}, 0
-  local _, at = numberAt(body, 3)
+  local size, at = numberAt(body, 3)
   local length, from = numberAt(body, at)
   local left = {['c' .. id] = ''}
   parts[1] = redis.call('HGET', events, 'c' .. id)
@@ -55,6 +56,7 @@ local function onPageOf(body)
     parts[n + 1], left[field] = text:sub(first, after - 1), text:sub(1, head - 1) .. text:sub(after)
   end
   for n = 1, count + 1 do bytes = bytes + #parts[n] end
+  if count > 0 and bytes ~= size then error('of another length') end
   local a, b, c, d = body:byte(-5, -2)
   return body:sub(from + length, -10 - 4 * count), ((a * 256 + b) * 256 + c) * 256 + d, parts, bytes, left
 end
@@ -179,10 +181,13 @@ local function takePage()
   return more
 end
 
--- what an older version set aside, which does not know bodies that are kept apart
+-- what an older version set aside, which does not know bodies that are kept apart; from another place each time, or those that stay unreadable would keep the others there
 local function takeBack()
-  local aside = redis.call('ZRANGEBYSCORE', delayed, ${UNREADABLE_SCORE}, ms(${UNREADABLE_SCORE} + now), 'WITHSCORES', 'LIMIT', 0, ${MAX_TAKEN_BACK})
-  for n = 1, #aside, 2 do
+  local aside = redis.call('ZRANGEBYSCORE', delayed, ${UNREADABLE_SCORE}, ms(${UNREADABLE_SCORE} + now), 'WITHSCORES', 'LIMIT', 0, ${MAX_LOOKED_AT})
+  local count = #aside / 2
+  local from = count > ${MAX_TAKEN_BACK} and time[2] % count or 0
+  for at = from, from + math.min(count, ${MAX_TAKEN_BACK}) - 1 do
+    local n = at % count * 2 + 1
     local list = pageOf(aside[n], aside[n + 1]) or {}
     local event = #list == 1 and list[1]
     if event and event.body:byte(2) == ${APART} and pcall(read, event.body, event.key) then
