@@ -27,9 +27,9 @@ async function fieldsOf(raw: Redis, kind: 'c' | 's'): Promise<readonly Buffer[]>
 }
 
 /** Ids of the events that came. */
-async function came(raw: Redis): Promise<readonly (string | undefined)[]> {
+async function came(raw: Redis): Promise<readonly string[]> {
   const entries = await delaysOn(raw).entries()
-  return entries.map((fields) => new Map(fields).get('eventId')).sort()
+  return entries.map((fields) => `${new Map(fields).get('eventId')}`).sort()
 }
 
 describe('while what is apart of some events was changed by hand', () => {

@@ -7,9 +7,9 @@ import { type LuaScript, MAX_ENTRIES_PER_SCRIPT_CALL } from './script.ts'
 /** Bytes of bodies after which a call ends; it has one in any case. */
 const MAX_CALL_BYTES = 1_048_576
 
-/** Pages that were set aside that a call reads, of as many as it looks at. */
+/** Pages that were set aside that a call reads, of as many names as it reads. */
 const MAX_TAKEN_BACK = 10
-const MAX_LOOKED_AT = 1_000
+const MAX_SET_ASIDE_NAMES = 1_000
 
 /**
  * Promotes a page of the events that are due, in due order: each is appended to the stream, trimmed as its publisher trims, and taken off in one step. Where the
@@ -183,7 +183,7 @@ end
 
 -- what an older version set aside, which does not know bodies that are kept apart; from another place each time, or those that stay unreadable would keep the others there
 local function takeBack()
-  local aside = redis.call('ZRANGEBYSCORE', delayed, ${UNREADABLE_SCORE}, ms(${UNREADABLE_SCORE} + now), 'WITHSCORES', 'LIMIT', 0, ${MAX_LOOKED_AT})
+  local aside = redis.call('ZRANGEBYSCORE', delayed, ${UNREADABLE_SCORE}, ms(${UNREADABLE_SCORE} + now), 'WITHSCORES', 'LIMIT', 0, ${MAX_SET_ASIDE_NAMES})
   local count = #aside / 2
   local from = count > ${MAX_TAKEN_BACK} and time[2] % count or 0
   for at = from, from + math.min(count, ${MAX_TAKEN_BACK}) - 1 do
