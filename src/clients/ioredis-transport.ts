@@ -187,8 +187,8 @@ class WaitingIoredisTransport extends IoredisTransport implements WaitingTranspo
 
 /** @param prefix Of the client, which has been put before the keys. */
 function put(client: IoredisClient, commands: readonly RedisCommand[], prefix: string): Sending {
-  const put = (part: readonly RedisCommand[]) => putPart(client, part, prefix)
-  return commands.length > PART ? new PartedPipeline(commands, put, client) : put(commands)
+  const putSome = (some: readonly RedisCommand[]) => putPart(client, some, prefix)
+  return commands.length > PART ? new PartedPipeline(commands, putSome, client) : putSome(commands)
 }
 
 function putPart(client: IoredisClient, commands: readonly RedisCommand[], prefix: string): IoredisPipeline {

@@ -17,7 +17,7 @@ export const PART = 125
 
 /**
  * A pipeline in parts, one behind the other on the same connection: the server carries out the first while the next is put together, which takes a client
- * longer. None waits for an answer.
+ * longer. None waits for an answer, unless a write finds the connection gone.
  */
 export class PartedPipeline implements Sending {
   readonly #parts: readonly (readonly RedisCommand[])[]
@@ -91,16 +91,18 @@ function numberFrom(pipeline: object, first: number): void {
  * command holds, live until the next full garbage collection.
  */
 export function letGo(pipeline: object): void {
+  const commands = sentBy(pipeline)
+  // parts have let go of theirs
+  if (commands.length === 0) return
   const results = answeredOf(pipeline)
   let at = 0
   // one whose `commandTimeout` was over may be sent yet
-  for (const command of sentBy(pipeline)) if (isAnswered(results[at++])) command.args = []
+  for (const command of commands) if (isAnswered(results[at++])) command.args = []
 }
 
-/** Of a command that has ended. */
+/** By the server, be it with an error. */
 function isAnswered(result: PipelineResult | null): boolean {
-  const error = result?.[0]
-  return !error || error.name === 'ReplyError'
+  return !!result && (!result[0] || result[0].name === 'ReplyError')
 }
 
 /** What a pipeline has by now; it answers only when all of it came, and one reply may be lost among others. */

@@ -55,6 +55,7 @@ interface EventSource {
   readonly payload: unknown
 }
 
+// a function of its own: where a closure might be made, every call keeps what it would need
 function laterEvent(source: EventSource, promise: Promise<unknown>): Promise<Event | InvalidPayloadError> {
   return promise.then((answer) => checkedEvent(source, readSchemaResult(answer)))
 }

@@ -93,12 +93,12 @@ function callBatch(
   return { failures: call(), abort: (reason) => abort.abort(reason), endEffects }
 }
 
-function toBatchEvent({ delivery, prepared }: EventForBatch, group: string): BatchEvent {
+function toBatchEvent({ delivery, deliveryCount, prepared }: EventForBatch, group: string): BatchEvent {
   const event = prepared?.event as Event
   return {
     ...event,
     entryId: delivery.id,
-    deliveryCount: delivery.deliveryCount,
+    deliveryCount,
     idempotencyKey: `${group}:${event.eventId}`,
     // the client's Buffers share memory with the entry's neighbours
     fields: delivery.fields.map(([name, value]) => [copy(name), copy(value)] as const),

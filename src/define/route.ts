@@ -43,7 +43,7 @@ export interface EventForBatch extends Gathered {
   /** The others of its call come in the order of their keys. */
   readonly isInOrder?: boolean
   readonly deliveryCount: number
-  readonly delivery: Entry & { readonly deliveryCount: number }
+  readonly delivery: Entry
   readonly prepared: { readonly event: Event } | undefined
 }
 

@@ -40,7 +40,7 @@ export interface WaitingTransport extends Transport {
 /** What a client adapter is: it sends commands, and knows nothing of streams. */
 export interface Transport {
   /**
-   * Sends commands in one write, in order, and gives one answer each; an error reply is returned in its place.
+   * Sends commands together, in order and without waiting between them, and gives one answer each; an error reply is returned in its place.
    *
    * @param timeoutMs Milliseconds after which it gives up, and throws its client away if need be. The client's own limit, or DEFAULT_REPLY_TIMEOUT_MS, holds as well.
    * @throws {RedisConnectionError} No reply came, to any of them.
