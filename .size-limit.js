@@ -54,7 +54,7 @@ const FEATURES = {
     "export { createPublisher } from 'millrace'; export { wakePoller } from 'millrace/lambda'",
     '50.9 KB',
   ],
-  'a claimer in the same function': ["export { createClaimer } from 'millrace'", '44 KB'],
+  'a claimer in the same function': ["export { createClaimer } from 'millrace'", '23.6 KB'],
   'reportMetrics()': ["export { reportMetrics } from 'millrace/powertools'", '25.6 KB'],
   'reportLogs()': ["export { reportLogs } from 'millrace/powertools'", '25.1 KB'],
   'reportTraces()': ["export { reportTraces } from 'millrace/opentelemetry'", '15.9 KB'],

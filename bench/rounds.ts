@@ -16,7 +16,7 @@ export type Round = ReadonlyMap<SideName, Measured>
  * Every side handles twice `--entries` first, the slowest at least as many as ten of its rounds have.
  */
 const WARM_UP = { rounds: 10, parts: 2 }
-const FRESH_WARM_UP = { of: 'few', rounds: 25 } as const
+const FRESH_WARM_UP = { of: 'few', rounds: 60 } as const
 /** Memory hardly differs from round to round, and is measured with many events: the first rounds do. */
 const FRESH_ROUNDS = 3
 
