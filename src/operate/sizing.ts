@@ -1,5 +1,6 @@
 import { formatNumber } from '../core/words.ts'
 import type { Consumer } from '../define/consumer.ts'
+import { MIN_APART_BYTES } from '../group/redis/scripts/delayed-pieces.ts'
 
 /** What lies in the server's memory of a stream and its groups; each is counted by itself. */
 export type MemoryPart = 'entries' | 'pending' | 'setAside' | 'markers' | 'delays' | 'deadLetters'
@@ -53,7 +54,9 @@ const MARKER_BYTES = 225
 const DELAY_PLACE_BYTES = 20
 /** Names of an entry's fields that a delayed event does not have, less what it has beside. */
 const DELAY_SAVED_BYTES = 20
-/** What a page of delayed events holds on average, what it takes beside, and how much of its memory stays unused. */
+/** Of one with a large value, which is kept apart: its place, its body without the value, and what stays unused. */
+const DELAY_APART_BYTES = 115
+/** What a page of other delayed events holds on average, what it takes beside, and how much of its memory stays unused. */
 const DELAY_PAGE_BYTES = 5_900
 const DELAY_PAGE_OVERHEAD_BYTES = 200
 const DELAY_PAGE_ROUNDING = 1.09
@@ -159,11 +162,10 @@ function packedBytes(entryBytes: number, namesBytes: number): number {
   return (allocatedBytes(head + entries * packed) + NODE_OVERHEAD_BYTES) / entries
 }
 
-/** Of a delayed event, which shares a page with its neighbours. */
+/** Of a delayed event, which shares a page with its neighbours, unless it is large. */
 function delayedBytes(bytes: number): number {
-  const neighbours = DELAY_PAGE_BYTES / Math.max(1, bytes)
-  const held = neighbours < 2 ? allocatedBytes(bytes) : bytes * DELAY_PAGE_ROUNDING
-  return DELAY_PLACE_BYTES + held + DELAY_PAGE_OVERHEAD_BYTES / Math.max(1, neighbours)
+  if (bytes > MIN_APART_BYTES) return bytes + DELAY_APART_BYTES
+  return DELAY_PLACE_BYTES + bytes * (DELAY_PAGE_ROUNDING + DELAY_PAGE_OVERHEAD_BYTES / DELAY_PAGE_BYTES)
 }
 
 /** What the allocator gives for so many bytes: it has four sizes to each power of two. */
