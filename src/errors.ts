@@ -126,8 +126,9 @@ export class OversizeEntryError extends MillraceError {
   readonly bytes: number
   readonly maxEntryBytes: number
 
-  constructor(bytes: number, maxEntryBytes: number) {
-    super(`Entry must be at most maxEntryBytes, ${maxEntryBytes} bytes of names and values, got ${bytes}`)
+  /** @param entry Which one it is, as the message begins. @param advice What the message ends with. */
+  constructor(bytes: number, maxEntryBytes: number, entry = 'Entry', advice = '') {
+    super(`${entry} must be at most maxEntryBytes, ${maxEntryBytes} bytes of names and values, got ${bytes}${advice}`)
     this.bytes = bytes
     this.maxEntryBytes = maxEntryBytes
   }
@@ -173,11 +174,18 @@ export class InvalidPayloadError extends MillraceError {
   /** What of them may be shown; no more than the first ten. */
   declare readonly shown: readonly ShownIssue[]
 
-  constructor(eventType: string, issues: readonly PayloadIssue[], shown: readonly ShownIssue[] = issues) {
+  /** @param advice What the message ends with. */
+  constructor(
+    eventType: string,
+    issues: readonly PayloadIssue[],
+    shown: readonly ShownIssue[] = issues,
+    advice = '',
+  ) {
     const paths = [...new Set(shown.map(({ path }) => (path === '' ? 'the payload itself' : path)))]
     const left = issues.length - shown.length
     const more = left > 0 ? [issues.length < MAX_KEPT_ISSUES ? `${left} more` : 'many more'] : []
-    super(`Payload of ${quotedValue(eventType)} must fit its schema, which refuses ${[...paths, ...more].join(', ')}`)
+    const refused = [...paths, ...more].join(', ')
+    super(`Payload of ${quotedValue(eventType)} must fit its schema, which refuses ${refused}${advice}`)
     this.eventType = eventType
     // not enumerable, so that a logger which prints an error's members prints no values
     Object.defineProperties(this, { issues: { value: issues }, shown: { value: shown } })
@@ -261,8 +269,9 @@ export class PublishFailedError extends MillraceError {
 /** Characters of a text that a message shows. */
 const MOST_SHOWN = 200
 
-/** A value as messages show it: a text in double quotes, a long one cut. Whatever it holds, it stays on its line. */
+/** A value as messages show it: a text in double quotes, a long one cut, and nothing of an object, which may be a client with its password. Whatever it holds, it stays on its line. */
 export function quotedValue(value: unknown): string {
+  if (typeof value === 'bigint' || (typeof value === 'object' && value !== null)) return typeof value
   if (typeof value !== 'string' || value.length <= MOST_SHOWN) return JSON.stringify(value)
   return `${JSON.stringify(value.slice(0, MOST_SHOWN))}… (${value.length} characters)`
 }

@@ -26,6 +26,8 @@ export interface IamAuth {
 
 /** How long AWS lets a token be used to connect; a connection lasts for up to 12 hours. */
 const EXPIRES_SECONDS = 900
+const ACTION = 'sign in with IAM'
+const NAMES = ['userId', 'cacheName', 'region', 'service', 'serverless']
 const ALGORITHM = 'AWS4-HMAC-SHA256'
 
 /**
@@ -36,6 +38,7 @@ const ALGORITHM = 'AWS4-HMAC-SHA256'
  * @see https://docs.aws.amazon.com/AmazonElastiCache/latest/dg/auth-iam.html
  */
 export function iamAuth(options: IamAuthOptions): IamAuth {
+  assertKnownOptions(ACTION, options, NAMES)
   return {
     username: options.userId,
     // asked for once per client: one that replaces another must not sign in with the old token
@@ -84,10 +87,8 @@ export function iamToken(options: IamAuthOptions): string {
   return `${host}/?${query}&X-Amz-Signature=${hmac(key, toSign).toString('hex')}`
 }
 
-const ACTION = 'sign in with IAM'
-
 function resolve(options: IamAuthOptions): Required<IamAuthOptions> {
-  assertKnownOptions(ACTION, options, ['userId', 'cacheName', 'region', 'service', 'serverless'])
+  assertKnownOptions(ACTION, options, NAMES)
   const { userId, cacheName, region = process.env.AWS_REGION, service = 'elasticache', serverless = false } = options
   assertText(ACTION, 'userId', userId)
   assertText(ACTION, 'cacheName', cacheName)

@@ -19,7 +19,7 @@ export type ServerAddress = RedisAddress | RestAddress
 export function parseServerUrl(action: string, url: unknown): ServerAddress {
   const [, scheme = '', rest = ''] = (typeof url === 'string' && /^(https?):\/\/(.*)$/is.exec(url)) || []
   return scheme === ''
-    ? parseRedisUrl(action, url)
+    ? parseRedisUrl(action, url, 'https://, ')
     : restAddress(scheme.toLowerCase(), rest, (rule) => wrongUseError(action, rule))
 }
 

@@ -8,6 +8,7 @@ const ADVICE: readonly (readonly [code: RegExp, advice: string])[] = [
   [/^(EPROTO|ERR_SSL_)/, 'use redis://, or the TLS port'],
   [/^ERR_TLS_CERT_ALTNAME_INVALID$/, 'set options.tls.servername to the name in the certificate'],
   [/^(UNABLE_TO_|SELF_SIGNED_|DEPTH_ZERO_)/, CA],
+  [/^ECONNREFUSED$/, 'a server must be up there: check host and port'],
   [/^(ENOENT|EACCES)$/, 'the path must be the socket of the server'],
   [/^(ENOTFOUND|EAI_)/, 'the host must be a name that this machine can resolve'],
 ]

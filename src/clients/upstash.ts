@@ -1,6 +1,7 @@
 import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 import { Redis, type Requester } from '@upstash/redis'
-import { MillraceError, quotedValue, RedisConnectionError } from '../errors.ts'
+import { assertKnownKeys, assertObject, wrongUseError } from '../core/options.ts'
+import { MillraceError, RedisConnectionError } from '../errors.ts'
 import type { Connection } from '../group/connection.ts'
 import { createRedisConnection } from '../group/redis/redis-connection.ts'
 import { toReplyError } from '../group/redis/reply-errors.ts'
@@ -18,7 +19,8 @@ export interface UpstashOptions {
   readonly commandTimeoutMs?: number
 }
 
-const CANNOT = 'Cannot connect to Upstash'
+const ACTION = 'connect to Upstash'
+const CANNOT = `Cannot ${ACTION}`
 
 const defaults = { commandTimeoutMs: 5_000 }
 
@@ -66,7 +68,7 @@ export function createUpstashTransport(options: UpstashOptions | (() => Redis | 
 
     async send(commands, timeoutMs = commandTimeoutMs) {
       const limitMs = Math.min(timeoutMs, commandTimeoutMs)
-      if (closed) throw new RedisConnectionError('Cannot send to Upstash: the connection is closed')
+      if (closed) throw new RedisConnectionError('Cannot use Upstash: the connection was closed by close(); make another one')
       if (commands.length === 0) return []
       const body = commands.map((command) => command.map(toText))
       const ended = new AbortController()
@@ -99,9 +101,9 @@ export function createUpstashTransport(options: UpstashOptions | (() => Redis | 
   }
 }
 function resolveUpstashOptions(options: UpstashOptions): Required<UpstashOptions> {
-  const { url, token, commandTimeoutMs = defaults.commandTimeoutMs, ...unknown } = options
-  const [unknownKey] = Object.keys(unknown)
-  if (unknownKey !== undefined) throw refusal(`unknown option ${quotedValue(unknownKey)}`)
+  assertObject(ACTION, 'options', options, '{ url, token }')
+  assertKnownKeys(ACTION, options, ['url', 'token', 'commandTimeoutMs'])
+  const { url, token, commandTimeoutMs = defaults.commandTimeoutMs } = options
   if (typeof url !== 'string' || !/^https?:\/\/[^\s@?#]+$/.test(url)) {
     throw refusal('url must be the REST URL of the database, https://…')
   }
@@ -117,8 +119,8 @@ function checkToken(token: unknown): string {
   throw refusal('token must be the REST token of the database, without spaces or line ends')
 }
 
-function refusal(rule: string): TypeError {
-  return new TypeError(`${CANNOT}: ${rule}`)
+function refusal(rule: string): Error {
+  return wrongUseError(ACTION, rule)
 }
 
 function clientsOf({ url, token }: UpstashOptions): () => Redis | Promise<Redis> {

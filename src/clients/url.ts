@@ -1,6 +1,6 @@
 import { isIPv6 } from 'node:net'
 import { domainToASCII } from 'node:url'
-import { wrongUseError } from '../core/options.ts'
+import { kindOf, wrongUseError } from '../core/options.ts'
 
 /** Where a Redis is, and as whom to sign in. Holds the password: never shown, never part of an error. */
 export interface RedisAddress {
@@ -44,16 +44,17 @@ const NO_PASSWORD = 'the URL has a user without a password; write user:password@
  * decoded if no `%` does. No message shows any part of the URL, since any part of a mistyped one may be the password.
  *
  * @param action What cannot be done without, for messages.
+ * @param others Further URLs that the caller takes, as messages list them.
  * @throws {TypeError} Not the URL of a Redis: the message says which part is wrong.
  */
-export function parseRedisUrl(action: string, url: unknown): RedisAddress {
+export function parseRedisUrl(action: string, url: unknown, others = ''): RedisAddress {
   const wrong = (rule: string) => wrongUseError(action, rule)
   const text = typeof url === 'string' ? url : ''
   if (/^\/(?!\/)/.test(text)) return socketAddress(text, {}, wrong)
   const [, scheme = '', rest = ''] = /^(rediss?(?:\+sentinel)?|unix):\/\/(.*)$/is.exec(text) ?? []
   if (scheme === '')
     throw wrong(
-      `the URL must be redis://, rediss://, redis+sentinel:// or unix://, or the path of a socket, got ${kindOf(url)}`,
+      `the URL must be redis://, rediss://, ${others}redis+sentinel:// or unix://, or the path of a socket, got ${kindOfUrl(url)}`,
     )
   const name = scheme.toLowerCase()
   if (name === 'unix') return unixAddress(rest, wrong)
@@ -61,9 +62,9 @@ export function parseRedisUrl(action: string, url: unknown): RedisAddress {
   return read(rest, name.startsWith('rediss'), wrong)
 }
 
-function kindOf(url: unknown): string {
+function kindOfUrl(url: unknown): string {
   if (url === '') return 'an empty string'
-  return typeof url === 'string' ? 'another string' : typeof url
+  return typeof url === 'string' ? 'another string' : kindOf(url)
 }
 
 /** Makes an error of a rule. */
@@ -194,12 +195,18 @@ function socketParameters(query: string, wrong: UrlErrorFactory): { readonly db:
   return { db: database(`/${pairs(query, ['db'], wrong).get('db') ?? ''}`, wrong) }
 }
 
+/** Where what other clients take for a parameter stands in a URL of ours. */
+function insteadOf(name: string): string {
+  if (/^(tls|ssl)$/i.test(name)) return '; TLS is rediss://'
+  return /^(db|database)$/i.test(name) ? '; the database is the path, as in /3' : ''
+}
+
 function pairs(query: string, known: readonly string[], wrong: UrlErrorFactory): ReadonlyMap<string, string> {
   const given = new Map<string, string>()
   for (const pair of query.split('&').filter(Boolean)) {
     const [name = '', value = ''] = pair.split(/=(.*)/s)
     if (!known.includes(name) || given.has(name))
-      throw wrong(`the URL has an unknown parameter, or one twice; known: ${known.join(', ')}`)
+      throw wrong(`the URL has an unknown parameter, or one twice; known: ${known.join(', ')}${insteadOf(name)}`)
     given.set(name, value)
   }
   return given

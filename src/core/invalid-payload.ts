@@ -17,11 +17,13 @@ const MOST_SHOWN = 10
  * nothing of the input; its `issues` have all of it.
  *
  * @param input All that was given to the schema.
+ * @param advice What the message ends with.
  */
 export function invalidPayloadError(
   { type, payload: schema }: { readonly type: string; readonly payload: StandardSchemaV1 },
   issues: readonly SchemaIssue[],
   input: unknown,
+  advice = '',
 ): InvalidPayloadError {
   const first = issues.slice(0, MOST_SHOWN)
   const quoted = findQuotingSentences(
@@ -31,12 +33,16 @@ export function invalidPayloadError(
   const names = schemaMemberNames(schema)
   const shown = first.map((issue, n) => shownOf(issue, names, quoted[n] === true))
   const all = issues.map(({ path, message }) => ({ path: path.join('.'), message }))
-  return new InvalidPayloadError(type, all, shown)
+  return new InvalidPayloadError(type, all, shown, advice)
 }
 
 function shownOf({ path, message }: SchemaIssue, names: ReadonlySet<string>, isQuoting: boolean): ShownIssue {
-  const parts = path.map((key) => (isIndex(key) || names.has(String(key)) ? String(key) : HIDDEN))
-  return { path: parts.join('.'), message: isQuoting ? undefined : message }
+  return { path: shownPath(path, names), message: isQuoting ? undefined : message }
+}
+
+/** A path by the schema's own names, and `*` for any other: that may be the payload's. */
+export function shownPath(path: readonly (string | number)[], names: ReadonlySet<string>): string {
+  return path.map((key) => (isIndex(key) || names.has(String(key)) ? String(key) : HIDDEN)).join('.')
 }
 
 function isIndex(key: string | number): boolean {

@@ -224,3 +224,8 @@ export function slotPrefix(stream: string): string {
     'a name with "}" must carry a hash tag that is not empty, as in "{shop}:orders"; otherwise no other key can share its hash slot',
   )
 }
+
+/** What a key in the stream's hash slot looks like, for messages. */
+export function exampleInSlot(stream: string): string {
+  return quotedValue(`${slotPrefix(stream)}:…`)
+}

@@ -6,27 +6,27 @@ export function wrongUseError(action: string, rule: string, Kind: ErrorConstruct
   return new Kind(`Cannot ${action}: ${rule}`)
 }
 
-/** @throws {TypeError} Not an object. */
-export function assertObject(action: string, name: string, value: unknown): void {
-  if (typeof value !== 'object' || value === null)
-    throw wrongUseError(action, `${name} must be an object, got ${kind(value)}`)
+/** @param shape How it looks, as in `{ stream }`. @throws {TypeError} Not an object, or an array. */
+export function assertObject(action: string, name: string, value: unknown, shape?: string): void {
+  if (typeof value === 'object' && value !== null && !Array.isArray(value)) return
+  throw wrongUseError(action, `${name} must be an object${shape ? ` as ${shape}` : ''}, got ${kindOf(value)}`)
 }
 
 /** @throws {TypeError} Not a string, or empty. */
 export function assertText(action: string, name: string, value: unknown): void {
   if (typeof value !== 'string' || value === '') {
-    throw wrongUseError(action, `${name} must be a string that is not empty, got ${value === '' ? '""' : kind(value)}`)
+    throw wrongUseError(action, `${name} must be a string that is not empty, got ${value === '' ? '""' : kindOf(value)}`)
   }
 }
 
 /** @throws {TypeError} Not a boolean. */
 export function assertBoolean(action: string, name: string, value: unknown): void {
-  if (typeof value !== 'boolean') throw wrongUseError(action, `${name} must be true or false, got ${kind(value)}`)
+  if (typeof value !== 'boolean') throw wrongUseError(action, `${name} must be true or false, got ${kindOf(value)}`)
 }
 
 /** @throws {TypeError} Not a function. */
 export function assertFunction(action: string, name: string, value: unknown): void {
-  if (typeof value !== 'function') throw wrongUseError(action, `${name} must be a function, got ${kind(value)}`)
+  if (typeof value !== 'function') throw wrongUseError(action, `${name} must be a function, got ${kindOf(value)}`)
 }
 
 /** @throws {TypeError | RangeError} Not a whole number within the bounds. */
@@ -43,7 +43,7 @@ export function assertInteger(
 
 /** @throws {TypeError | RangeError} Not a number within the bounds. */
 export function assertNumber(action: string, name: string, value: unknown, min: number, max = Infinity): void {
-  if (typeof value !== 'number') throw wrongUseError(action, `${name} must be a number, got ${kind(value)}`)
+  if (typeof value !== 'number') throw wrongUseError(action, `${name} must be a number, got ${kindOf(value)}`)
   if (!(value >= min)) throw wrongUseError(action, `${name} must be >= ${min}, got ${value}`, RangeError)
   if (value > max) throw wrongUseError(action, `${name} must be <= ${max}, got ${value}`, RangeError)
 }
@@ -51,7 +51,7 @@ export function assertNumber(action: string, name: string, value: unknown, min: 
 /** @throws {TypeError} Not one of the values. */
 export function assertOneOf(action: string, name: string, value: unknown, allowed: readonly string[]): void {
   if (!allowed.includes(value as string)) {
-    const got = typeof value === 'string' ? quotedValue(value) : kind(value)
+    const got = typeof value === 'string' ? quotedValue(value) : kindOf(value)
     throw wrongUseError(action, `${name} must be one of ${allowed.map(quotedValue).join(', ')}, got ${got}`)
   }
 }
@@ -78,6 +78,7 @@ export function withDefaults<T extends object>(
   return { ...defaults, ...Object.fromEntries(given) }
 }
 
-function kind(value: unknown): string {
+/** What a message says of a value: its type, and nothing of what it holds. */
+export function kindOf(value: unknown): string {
   return value === null ? 'null' : Array.isArray(value) ? 'an array' : typeof value
 }

@@ -83,16 +83,24 @@ function around(inner: Handle, policy: NamedWrap): Handle {
     handle = policy.wrap(inner)
   } catch (error) {
     const { name, message } = errorTexts(error)
-    throw new TypeError(`Cannot ${action}: ${name}: ${message}`, { cause: error })
+    const advice = message.startsWith('Cannot make ') ? toCall(policy) : ''
+    throw new TypeError(`Cannot ${action}: ${name}: ${message}${advice}`, { cause: error })
   }
   ignoreRejection(handle)
   if (typeof handle !== 'function')
     throw wrongUseError(
       action,
-      `a wrap must return a function, as (next) => (event, context) => next(event, context), got ${typeof handle}`,
+      `a wrap must return a function, as (next) => (event, context) => next(event, context), got ${typeof handle}${
+        typeof handle === 'object' && handle !== null ? toCall(policy) : ''
+      }`,
     )
   assertAwaitableFunction(action, 'what it returns', handle, 'event, context')
   return handle as Handle
+}
+
+/** For what makes a policy and stands in a list without having been called. */
+function toCall({ name }: NamedWrap): string {
+  return `; if ${name} makes a policy, call it: use: [${name}(…)]`
 }
 
 /** Why the handler is not called now. */

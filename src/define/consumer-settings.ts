@@ -2,7 +2,7 @@ import type { Backoff } from '../core/backoff.ts'
 import { MAX_DELAY_MS } from '../core/backoff.ts'
 import { parseEntryId } from '../core/entry.ts'
 import type { ConsumerKeys } from '../core/keys.ts'
-import { consumerKeys, hashSlot, isKeyBesideStream, isKeyOfConsumer } from '../core/keys.ts'
+import { consumerKeys, exampleInSlot, hashSlot, isKeyBesideStream, isKeyOfConsumer } from '../core/keys.ts'
 import {
   assertBoolean,
   assertInteger,
@@ -212,7 +212,7 @@ export const SETTING_NAMES: readonly string[] = ['backoff', 'deadLetters', ...Ob
  */
 export function resolveSettings(action: string, options: SettingOptions): ConsumerSettings {
   const { backoff, deadLetters = {}, ...rest } = options
-  assertObject(action, 'deadLetters', deadLetters)
+  assertObject(action, 'deadLetters', deadLetters, '{ stream, maxLength }')
   assertKnownKeys(`${action}: deadLetters`, deadLetters, ['stream', 'maxLength', 'allowOtherSlot'])
   const { maxLength, allowOtherSlot } = deadLetters
   if (allowOtherSlot !== undefined) assertBoolean(action, 'deadLetters.allowOtherSlot', allowOtherSlot)
@@ -293,7 +293,7 @@ function checkDeadLetterStream(action: string, name: string, keys: ConsumerKeys,
     throw wrongUseError(
       action,
       `deadLetters.stream must lie in the stream's hash slot, ${hashSlot(stream)}, got ${quotedValue(name)} in slot ` +
-        `${hashSlot(name)}; give it the stream's hash tag, or set deadLetters.allowOtherSlot where the server is no cluster`,
+        `${hashSlot(name)}; give it the stream's hash tag, as in ${exampleInSlot(stream)}, or set deadLetters.allowOtherSlot where the server is no cluster`,
       RangeError,
     )
   }

@@ -227,7 +227,16 @@ function routesByType(
     if (typeof route?.handler !== 'function' || !route.event)
       throw wrongUseError(action, 'every route must come from on or onBatch')
     const { type } = route.event
-    if (byType.has(type)) throw wrongUseError(action, `event type ${quotedValue(type)} must have one route, got two`)
+    const other = byType.get(type)
+    if (other)
+      throw wrongUseError(
+        action,
+        `event type ${quotedValue(type)} must have one route, got two${
+          other.event.version === route.event.version
+            ? ''
+            : ': for older payloads give the newest definition its version and upcast, and route that alone'
+        }`,
+      )
     byType.set(type, Object.freeze({ ...route, settings: resolveRouteSettings(action, route, settings) }))
   }
   return byType

@@ -5,6 +5,7 @@ import {
   assertKnownOptions,
   assertObject,
   assertText,
+  kindOf,
   wrongUseError,
 } from '../core/options.ts'
 import { quotedValue } from '../errors.ts'
@@ -77,10 +78,13 @@ export function defineEvent<const Type extends string, Schema extends StandardSc
   assertKnownOptions(action, options, ['payload', 'version', 'upcast'])
   const { payload, version = 1, upcast = {} } = options
   if (!isSchema(payload)) {
-    throw wrongUseError(action, `payload must be a Standard Schema, got ${payload === null ? 'null' : typeof payload}`)
+    throw wrongUseError(
+      action,
+      `payload must be a Standard Schema, as of zod, valibot or arktype, got ${kindOf(payload)}; for a payload of any shape take z.unknown()`,
+    )
   }
   assertInteger(action, 'version', version, 1)
-  assertObject(action, 'upcast', upcast)
+  assertObject(action, 'upcast', upcast, '{ 1: (old) => … }')
   for (const [from, lift] of Object.entries(upcast)) {
     if (!/^[1-9]\d*$/.test(from) || Number(from) >= version) {
       throw wrongUseError(
@@ -98,9 +102,10 @@ export function defineEvent<const Type extends string, Schema extends StandardSc
 
 /** @throws {TypeError} Not what `defineEvent` gives. */
 export function assertEventDefinition(action: string, event: EventDefinition): void {
-  assertObject(action, 'event', event)
-  assertText(action, 'event.type', event.type)
-  if (!isSchema(event.payload)) throw wrongUseError(action, `${quotedValue(event.type)} must come from defineEvent`)
+  const { type, payload } = (event ?? {}) as Partial<EventDefinition>
+  if (typeof type === 'string' && type !== '' && isSchema(payload)) return
+  const name = typeof type === 'string' ? `event ${quotedValue(type)}` : 'event'
+  throw wrongUseError(action, `${name} must come from defineEvent, got ${kindOf(event)}`)
 }
 
 function isSchema(value: unknown): value is StandardSchemaV1 {

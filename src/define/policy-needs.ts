@@ -1,7 +1,7 @@
 import { errorTexts } from '../core/dead-letter/dead-letter.ts'
 import { COMMANDS_JOINABLE_TO_ACK } from '../core/joinable.ts'
 import type { ConsumerKeys } from '../core/keys.ts'
-import { hashSlot } from '../core/keys.ts'
+import { exampleInSlot, hashSlot } from '../core/keys.ts'
 import { assertText, wrongUseError } from '../core/options.ts'
 import { quotedValue } from '../errors.ts'
 import type { Consumer } from './consumer.ts'
@@ -41,7 +41,7 @@ export function listPolicyKeyNeeds({ group, stream, keys, policies }: Consumer):
       if (hashSlot(key) !== hashSlot(stream))
         throw wrongUseError(
           action,
-          `keys of ${quotedValue(policy.name)} must lie in the stream's hash slot, got ${quotedValue(key)}`,
+          `keys of ${quotedValue(policy.name)} must lie in the stream's hash slot, as ${exampleInSlot(stream)}, got ${quotedValue(key)}`,
         )
     }
     return needs

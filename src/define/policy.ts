@@ -73,6 +73,8 @@ export interface PolicyPlace {
   readonly eventType: string | undefined
   /** Event types with a batch route that it holds for. */
   readonly batchTypes: readonly string[]
+  /** The settings of all routes that it holds for, each once: for a number that must do for all of them. */
+  readonly all: readonly ConsumerSettings[]
 }
 
 /** Nothing is started while the key is there; or, where it is a set of event types, nothing of these types. */

@@ -1,5 +1,5 @@
 import type { ConsumerKeys } from '../core/keys.ts'
-import { hashSlot, isKeyBesideStream, isKeyOfConsumer } from '../core/keys.ts'
+import { exampleInSlot, hashSlot, isKeyBesideStream, isKeyOfConsumer } from '../core/keys.ts'
 import { assertInteger, assertText, wrongUseError } from '../core/options.ts'
 import type { JoinedCommand } from '../core/outcome.ts'
 import { quotedValue } from '../errors.ts'
@@ -14,7 +14,10 @@ const MAX_TTL_MS = 3_155_760_000_000
 export function checkKey(action: string, keys: ConsumerKeys, key: unknown): void {
   textOf(action, 'key', key)
   if (hashSlot(key as string) !== hashSlot(keys.stream))
-    throw wrongUseError(action, "its key must lie in the stream's hash slot, as what key() of the effects gives")
+    throw wrongUseError(
+      action,
+      `its key must lie in the stream's hash slot, as ${exampleInSlot(keys.stream)}, which key() of the effects gives`,
+    )
   if (isOwnKey(keys, key as string)) throw wrongUseError(action, "its key must not be one of the consumer's own")
 }
 
@@ -75,7 +78,7 @@ export function checkStream(action: string, keys: ConsumerKeys, stream: string):
   if (hashSlot(stream) !== hashSlot(keys.stream))
     throw wrongUseError(
       action,
-      `its publisher's stream must lie in the hash slot of ${quotedValue(keys.stream)}, got ${quotedValue(stream)}`,
+      `its publisher's stream must lie in the hash slot of ${quotedValue(keys.stream)}, as ${exampleInSlot(keys.stream)}, got ${quotedValue(stream)}`,
     )
   if (stream !== keys.stream && isOwnKey(keys, stream))
     throw wrongUseError(action, "its publisher's stream must not be one of the consumer's own keys")

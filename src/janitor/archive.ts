@@ -3,6 +3,7 @@ import { promisify } from 'node:util'
 import { gunzip, gzip } from 'node:zlib'
 import type { Bytes, Entry, Field } from '../core/entry.ts'
 import { compareEntryIds, parseEntryId } from '../core/entry.ts'
+import { assertText, kindOf, wrongUseError } from '../core/options.ts'
 
 /** Entries that lie next to each other in a stream, on their way into an archive. */
 export interface ArchiveRange {
@@ -28,8 +29,9 @@ export function archiveName(stream: string, firstId: string, lastId: string): st
   return `${archivePrefix(stream)}${firstId}_${lastId}.ndjson.gz`
 }
 
-/** What the names of a stream's objects begin with. */
+/** What the names of a stream's objects begin with. @throws {TypeError} No stream. */
 export function archivePrefix(stream: string): string {
+  assertText('name archives', 'stream', stream)
   return `${encodeURIComponent(stream.toWellFormed())}/`
 }
 
@@ -42,8 +44,12 @@ export function parseArchiveName(name: string): { readonly firstId: string; read
 /**
  * Writes entries as an archive's object: lines of JSON, compressed by gzip. A line is `["<id>",["<name>","<value>",…]]`; a name or value that is no UTF-8 is `{"base64":"…"}` in its
  * place. The same entries are the same lines.
+ *
+ * @throws {TypeError} No array.
  */
 export async function encodeArchive(entries: readonly Entry[]): Promise<Buffer> {
+  if (!Array.isArray(entries))
+    throw wrongUseError('encode an archive', `entries must be an array, got ${kindOf(entries)}`)
   const lines = entries.map(({ id, fields }) => `${JSON.stringify([id, fields.flat().map(toJson)])}\n`)
   return promisify(gzip)(lines.join(''))
 }

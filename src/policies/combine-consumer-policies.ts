@@ -1,4 +1,4 @@
-import { hashSlot } from '../core/keys.ts'
+import { exampleInSlot, hashSlot } from '../core/keys.ts'
 import { wrongUseError } from '../core/options.ts'
 import type {
   CombinedPolicies,
@@ -70,8 +70,8 @@ function checkFit(
     const own = [...routes].filter(([type]) => type === (eventType ?? type))
     const batchTypes = own.flatMap(([type, { batching }]) => (batching ? [type] : []))
     // routes without settings of their own have the consumer's
-    for (const one of new Set(own.map(([, route]) => route.settings)))
-      assertNotPromise(assertFits?.({ ...settings, ...one }, { eventType, batchTypes }))
+    const all = [...new Set(own.map(([, route]) => route.settings))].map((one) => ({ ...settings, ...one }))
+    for (const one of all) assertNotPromise(assertFits?.(one, { eventType, batchTypes, all }))
   } catch (error) {
     const Kind = error instanceof RangeError ? RangeError : TypeError
     throw wrongUseError(action, `${quotedValue(name)}: ${(error as Error).message}`, Kind)
@@ -90,7 +90,10 @@ function checkGuards(
     const rule = `guard of ${quotedValue(policy.name)} must answer`
     const { key, holds } = guard ?? {}
     if (typeof key !== 'string' || hashSlot(key) !== hashSlot(keys.stream))
-      throw wrongUseError(action, `${rule} a key in the stream's hash slot, got ${quotedValue(String(key))}`)
+      throw wrongUseError(
+        action,
+        `${rule} a key in the stream's hash slot, as ${exampleInSlot(keys.stream)}, got ${quotedValue(String(key))}`,
+      )
     if (holds !== 'all' && holds !== 'types')
       throw wrongUseError(action, `${rule} what the key holds: 'all' or 'types'`)
     if (holds === 'types' && typeField === undefined)

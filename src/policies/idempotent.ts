@@ -56,7 +56,7 @@ export function idempotent(options: IdempotentOptions): Policy {
   return definePolicy({
     name: 'idempotent',
     kind: 'idempotent',
-    assertFits: (settings) => assertOutlastsRetries(resolved.ttlMs, settings),
+    assertFits: (_settings, { all }) => assertOutlastsRetries(resolved.ttlMs, all),
     needs: (keys) => ({
       keys: [
         { key: `${keys.marker('')}*`, commands: ['get', 'set'], perEventMs: resolved.ttlMs },
@@ -80,15 +80,26 @@ function resolveOptions(options: IdempotentOptions): ResolvedOptions {
   return { ttlMs, by, withoutKey }
 }
 
-/** @throws {RangeError} An entry may be retried for longer than it would be known. */
-function assertOutlastsRetries(ttlMs: number, settings: RetrySettings): void {
-  const { backoff, maxDeliveries, handlerTimeoutMs } = settings
-  let spanMs = maxDeliveries * handlerTimeoutMs
-  for (let count = 1; count < maxDeliveries && spanMs <= ttlMs; count++) spanMs += backoffDelayMs(backoff, count, 1)
+/** @throws {RangeError} An entry may be retried for longer than it would be known. @param all Of every route: the number that is named passes. */
+function assertOutlastsRetries(ttlMs: number, all: readonly RetrySettings[]): void {
+  const spanMs = Math.ceil(Math.max(...all.map(retrySpanMs)))
   if (ttlMs >= spanMs) return
+  const advice = spanMs > LONGEST_WINDOW_MS ? `; it must be <= ${LONGEST_WINDOW_MS} as well: lower maxDeliveries or backoff` : ''
   throw new RangeError(
-    `ttlMs must be >= the time that retries of one entry may take (back-off and handlerTimeoutMs), here ${Math.ceil(spanMs)} or more, got ${ttlMs}`,
+    `ttlMs must be >= the time that retries of one entry may take (back-off and handlerTimeoutMs), here ${spanMs} or more, got ${ttlMs}${advice}`,
   )
+}
+
+/** The longest that deliveries of one entry may take, with the waits between them. */
+function retrySpanMs({ backoff, maxDeliveries, handlerTimeoutMs }: RetrySettings): number {
+  let spanMs = maxDeliveries * handlerTimeoutMs
+  for (let count = 1; count < maxDeliveries && spanMs <= LONGEST_WINDOW_MS; count++) {
+    const waitMs = backoffDelayMs(backoff, count, 1)
+    // there is no longer one: all that follow are as long
+    if (waitMs === backoffDelayMs(backoff, maxDeliveries, 1)) return spanMs + (maxDeliveries - count) * waitMs
+    spanMs += waitMs
+  }
+  return spanMs
 }
 
 type RetrySettings = Pick<ConsumerSettings, 'backoff' | 'maxDeliveries' | 'handlerTimeoutMs'>

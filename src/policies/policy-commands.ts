@@ -1,6 +1,6 @@
 import { COMMANDS_JOINABLE_TO_ACK } from '../core/joinable.ts'
 import type { ConsumerKeys } from '../core/keys.ts'
-import { hashSlot, isKeyOfConsumer } from '../core/keys.ts'
+import { exampleInSlot, hashSlot, isKeyOfConsumer } from '../core/keys.ts'
 import { wrongUseError } from '../core/options.ts'
 import type { JoinedCommand, ScriptQuestion } from '../core/outcome.ts'
 import type { PolicyQuestion } from '../define/policy.ts'
@@ -66,7 +66,10 @@ function checkCommand(keys: ConsumerKeys, command: unknown): void {
   const isArgument = (value: unknown) => typeof value === 'string' || Number.isFinite(value)
   if (!command.every(isArgument)) throw wrongUseError(action, 'its arguments must be strings or numbers')
   if (hashSlot(String(key)) !== hashSlot(keys.stream) || command.length < 2)
-    throw wrongUseError(action, `its key must lie in the stream's hash slot, got ${quotedValue(String(key))}`)
+    throw wrongUseError(
+      action,
+      `its key must lie in the stream's hash slot, as ${exampleInSlot(keys.stream)}, got ${quotedValue(String(key))}`,
+    )
   const lower = name.toLowerCase()
   if (OF_THE_CONNECTION.test(lower)) throw wrongUseError(action, 'others use its connection, too')
   if (isKeyOfConsumer(keys, String(key)) && !(key === keys.stream && ON_STREAM.includes(lower)))

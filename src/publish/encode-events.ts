@@ -11,6 +11,7 @@ import type { EventDefinition } from '../define/event.ts'
 import { OversizeEntryError, quotedValue } from '../errors.ts'
 import type { StreamTrim } from '../group/connection.ts'
 import { encodeByCodec } from './encode-by-codec.ts'
+import { jsonAdvice, payloadToJson } from './json-payload.ts'
 import type { EventDraft } from './publication.ts'
 
 /** What every event of a publisher is encoded by. */
@@ -61,7 +62,7 @@ export function encodeEvent(
   stamp: Stamp = { now: isoTime(settings.clock.now()), traced: undefined },
 ): Encoded | Promise<Encoded> {
   const { event, payload } = draft
-  const json = toJson(action, event.type, payload)
+  const json = payloadToJson(action, event, payload)
   // what a consumer will read is checked, so that a Date or NaN is refused here and does not become a dead letter there
   const checked = event.payload['~standard'].validate(JSON.parse(json))
   const request: EncodeRequest = { action, settings, draft, json, uploads, stamp }
@@ -102,7 +103,8 @@ function encode(request: EncodeRequest, checked: Checked): Encoded {
   const { action, settings, draft, json, stamp } = request
   const { event, options, expectedVersion } = draft
   const { issues } = readSchemaResult(checked)
-  if (issues) throw invalidPayloadError(event, issues, [draft.payload, JSON.parse(json)])
+  if (issues)
+    throw invalidPayloadError(event, issues, [draft.payload, JSON.parse(json)], jsonAdvice(draft.payload, issues))
   // one literal: what is put together of parts takes several times as long, for each of many events
   const envelope: EnvelopeEvent = {
     type: event.type,
@@ -122,7 +124,11 @@ function encode(request: EncodeRequest, checked: Checked): Encoded {
   const { maxEntryBytes } = settings
   if (entryBytesUpperBound(fields) <= maxEntryBytes) return fields
   const bytes = entryBytes(fields)
-  if (bytes > maxEntryBytes) throw new OversizeEntryError(bytes, maxEntryBytes)
+  if (bytes > maxEntryBytes) {
+    const entry = `Cannot ${action}: the entry of ${quotedValue(event.type)}`
+    const advice = settings.codec?.offload ? '' : '; claimCheck() keeps large payloads in a store'
+    throw new OversizeEntryError(bytes, maxEntryBytes, entry, advice)
+  }
   return fields
 }
 
@@ -147,18 +153,6 @@ function encodeOtherwise(
 function keptMs({ trim, clock }: EncodeSettings, delay: EventDraft['delay']): number {
   const delayMs = !delay ? 0 : 'delayMs' in delay ? delay.delayMs : Math.max(0, delay.deliverAt - clock.now())
   return delayMs + (trim.kind === 'age' ? trim.retentionMs : 0)
-}
-
-function toJson(action: string, type: string, payload: unknown): string {
-  const rule = () => `Cannot ${action}: the payload of ${quotedValue(type)} must be JSON`
-  let json: string | undefined
-  try {
-    json = JSON.stringify(payload)
-  } catch {
-    throw new TypeError(`${rule()}: it holds a BigInt, refers to itself, or cannot be read`)
-  }
-  if (json === undefined) throw new TypeError(`${rule()}, got ${typeof payload}`)
-  return json
 }
 
 const ISO_8601 = /^\d{4}-\d{2}-\d{2}(T\d{2}:\d{2}(:\d{2}([.,]\d+)?)?(Z|[+-]\d{2}:?\d{2})?)?$/

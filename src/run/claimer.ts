@@ -1,4 +1,4 @@
-import { assertNumber } from '../core/options.ts'
+import { assertKnownOptions, assertNumber } from '../core/options.ts'
 import type { Consumer, ConsumerSet } from '../define/consumer.ts'
 import type { Report } from '../report.ts'
 import type { ClaimerWake } from './claimer-wake.ts'
@@ -41,6 +41,7 @@ export function createClaimer(
   options: ClaimerOptions,
 ): ScheduledHandler<Report> {
   const action = 'create claimer'
+  assertKnownOptions(action, options, [...HANDLER_OPTION_NAMES, 'lingerMs', 'wake'])
   const { lingerMs: waitMs, wake: claimerWake, ...own } = options
   if (claimerWake !== undefined) assertClaimerWake(action, claimerWake)
   const targets = applyDeployedSettings(
@@ -64,6 +65,7 @@ export async function claim(
   consumers: Consumer | readonly (Consumer | ConsumerSet)[],
   options: ClaimOptions,
 ): Promise<Report> {
+  assertKnownOptions('claim', options, [...RUN_OPTION_NAMES, 'lingerMs'])
   const { lingerMs: waitMs, ...own } = options
   const targets = resolveRunConsumers('claim', consumers, own, RUN_OPTION_NAMES)
   return runConsumers(claiming(targets), targets, { ...own, lingerMs: lingersFor('claim', waitMs) })

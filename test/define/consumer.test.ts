@@ -37,9 +37,9 @@ describe('on()', () => {
   })
 
   test.each<[refusal: Error, event: unknown, handler: unknown]>([
-    [new TypeError('Cannot define a route: event must be an object, got undefined'), undefined, handle],
-    [new TypeError('Cannot define a route: event must be an object, got string'), 'OrderPaid', handle],
-    [new TypeError('Cannot define a route: event.type must be a string that is not empty, got undefined'), {}, handle],
+    [new TypeError('Cannot define a route: event must come from defineEvent, got undefined'), undefined, handle],
+    [new TypeError('Cannot define a route: event must come from defineEvent, got string'), 'OrderPaid', handle],
+    [new TypeError('Cannot define a route: event must come from defineEvent, got object'), {}, handle],
     [
       new TypeError('Cannot define a route: the handler of "OrderPaid" must be a function, got undefined'),
       OrderPaid,
@@ -77,7 +77,7 @@ describe.each([
     ['concurrency must be <= 1000, got 1001', { concurrency: 1_001 }],
     ['handlerTimeoutMs must be >= 1, got 0', { handlerTimeoutMs: 0 }],
     ['maxDeliveries must be a whole number, got 1.5', { maxDeliveries: 1.5 }],
-    ['backoff must be an object, got null', { backoff: null }],
+    ['backoff must be an object as { firstMs, factor, maxMs }, got null', { backoff: null }],
     ['backoff.factor must be >= 1, got 0', { backoff: { factor: 0 } }],
     ['unknown option "unrouted"', { unrouted: 'ignore' }],
   ])('refuses: %s', (refusal, options) => {
@@ -267,6 +267,12 @@ describe('defineConsumer()', () => {
       type(': event type "OrderPaid" must have one route, got two'),
       { routes: [on(OrderPaid, handle), on(OrderShipped, handle), on(OrderPaid, handle)] },
     ],
+    [
+      type(
+        ': event type "OrderPaid" must have one route, got two: for older payloads give the newest definition its version and upcast, and route that alone',
+      ),
+      { routes: [on(OrderPaid, handle), on(defineEvent('OrderPaid', { version: 2, payload: z.any() }), handle)] },
+    ],
     [type(': codec must have a decode function'), { codec: null }],
     [type(': codec must have a decode function'), { codec: {} }],
     [
@@ -326,12 +332,14 @@ describe('defineConsumer()', () => {
     [range(': maxPollers must be <= 64, got 65'), { maxPollers: 65 }],
     [type(': startAt must be a string that is not empty, got number'), { startAt: 0 }],
     [range(': startAt must be "0", "$" or an entry id, got ">"'), { startAt: '>' }],
-    [type(': backoff must be an object, got null'), { backoff: null }],
+    [type(': backoff must be an object as { firstMs, factor, maxMs }, got null'), { backoff: null }],
     [type(': backoff: unknown option "base"; known are firstMs, factor, maxMs'), { backoff: { base: 1 } }],
     [range(': backoff.firstMs must be >= 0, got -1'), { backoff: { firstMs: -1 } }],
     [range(': backoff.factor must be >= 1, got 0.5'), { backoff: { factor: 0.5 } }],
     [range(': backoff.maxMs must be >= 0, got NaN'), { backoff: { maxMs: Number.NaN } }],
-    [type(': deadLetters must be an object, got string'), { deadLetters: '{orders}:failed' }],
+    [range(': backoff.firstMs must be <= backoff.maxMs, got 5000 and 100'), { backoff: { firstMs: 5_000, maxMs: 100 } }],
+    [type(': backoff must be an object as { firstMs, factor, maxMs }, got an array'), { backoff: [1_000] }],
+    [type(': deadLetters must be an object as { stream, maxLength }, got string'), { deadLetters: '{orders}:failed' }],
     [
       type(': deadLetters: unknown option "key"; known are stream, maxLength, allowOtherSlot'),
       { deadLetters: { key: 'a' } },
@@ -359,7 +367,7 @@ describe('defineConsumer()', () => {
     ],
     [
       range(
-        ': deadLetters.stream must lie in the stream\'s hash slot, 105, got "failed" in slot 15654; give it the stream\'s hash tag, or set deadLetters.allowOtherSlot where the server is no cluster',
+        ': deadLetters.stream must lie in the stream\'s hash slot, 105, got "failed" in slot 15654; give it the stream\'s hash tag, as in "{orders}:…", or set deadLetters.allowOtherSlot where the server is no cluster',
       ),
       { deadLetters: { stream: 'failed' } },
     ],

@@ -55,21 +55,23 @@ describe('defineEvent()', () => {
 
   const type = (message: string) => new TypeError(`Cannot define event ${message}`)
   const range = (message: string) => new RangeError(`Cannot define event ${message}`)
+  const noSchema = (got: string) =>
+    `"A": payload must be a Standard Schema, as of zod, valibot or arktype, got ${got}; for a payload of any shape take z.unknown()`
   test.each<[refusal: Error, type: unknown, options: unknown]>([
     [type('"": type must be a string that is not empty, got ""'), '', { payload }],
     [new TypeError('Cannot define event: type must be a string that is not empty, got number'), 5, { payload }],
     [type('"A": the schema must be given as { payload: schema }'), 'A', payload],
     [type('"A": options must be an object, got undefined'), 'A', undefined],
     [type('"A": unknown option "schema"; known are payload, version, upcast'), 'A', { payload, schema: payload }],
-    [type('"A": payload must be a Standard Schema, got undefined'), 'A', {}],
-    [type('"A": payload must be a Standard Schema, got null'), 'A', { payload: null }],
-    [type('"A": payload must be a Standard Schema, got object'), 'A', { payload: { '~standard': {} } }],
-    [type('"A": payload must be a Standard Schema, got function'), 'A', { payload: () => true }],
+    [type(noSchema('undefined')), 'A', {}],
+    [type(noSchema('null')), 'A', { payload: null }],
+    [type(noSchema('object')), 'A', { payload: { '~standard': {} } }],
+    [type(noSchema('function')), 'A', { payload: () => true }],
     [range('"A": version must be >= 1, got 0'), 'A', { payload, version: 0 }],
     [range('"A": version must be a whole number, got 1.5'), 'A', { payload, version: 1.5 }],
     [type('"A": version must be a number, got string'), 'A', { payload, version: '2' }],
-    [type('"A": upcast must be an object, got function'), 'A', { payload, upcast: lift }],
-    [type('"A": upcast must be an object, got null'), 'A', { payload, upcast: null }],
+    [type('"A": upcast must be an object as { 1: (old) => … }, got function'), 'A', { payload, upcast: lift }],
+    [type('"A": upcast must be an object as { 1: (old) => … }, got null'), 'A', { payload, upcast: null }],
     [type('"A": upcast[1] must be a function, got string'), 'A', { payload, version: 2, upcast: { 1: 'EUR' } }],
     ...['0', '2', '01', '1.5', '-1', 'one'].map((from): [Error, unknown, unknown] => [
       range(`"A": upcast must lift versions from 1 to 1, got "${from}"`),

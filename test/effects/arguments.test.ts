@@ -15,7 +15,11 @@ const payload = { orderId: 'o-1' }
 
 /** Each is refused where it is called, by a message that has these words. */
 const WRONG: Readonly<Record<string, readonly [ask: (e: Effects) => unknown, kind: string, rule: string]>> = {
-  'a key of another hash slot': [(e) => e.increment('other'), 'TypeError', "must lie in the stream's hash slot"],
+  'a key of another hash slot': [
+    (e) => e.increment('other'),
+    'TypeError',
+    'its key must lie in the stream\'s hash slot, as "{orders}:…", which key() of the effects gives',
+  ],
   'no key': [
     (e) => e.increment(undefined as never),
     'TypeError',
@@ -96,11 +100,11 @@ const WRONG: Readonly<Record<string, readonly [ask: (e: Effects) => unknown, kin
   'a name that is none': [(e) => e.key(''), 'TypeError', 'name must be a string that is not empty'],
   'a copy of a publisher': [(e) => e.publish({ ...ledger }, Booked, payload), 'TypeError', 'the very object'],
   'no publisher': [(e) => e.publish(undefined as never, Booked, payload), 'TypeError', 'the very object'],
-  'no event': [(e) => e.publish(ledger, {} as never, payload as never), 'TypeError', 'event.type must be a string'],
+  'no event': [(e) => e.publish(ledger, {} as never, payload as never), 'TypeError', 'event must come from defineEvent, got object'],
   'a publisher of another hash slot': [
     (e) => e.publish(createPublisher({ stream: 'ledger', redis }), Booked, payload),
     'TypeError',
-    'stream must lie in the hash slot of "orders", got "ledger"',
+    'stream must lie in the hash slot of "orders", as "{orders}:…", got "ledger"',
   ],
   'a publisher into the dead letters': [
     (e) => e.publish(createPublisher({ stream: '{orders}:billing:dlq', redis }), Booked, payload),

@@ -175,7 +175,7 @@ describe('accessOf()', () => {
     [
       'names a key elsewhere',
       { name: 'broken', needs: () => ({ keys: [{ key: 'elsewhere', commands: ['get'] }] }) },
-      'keys of "broken" must lie in the stream\'s hash slot, got "elsewhere"',
+      'keys of "broken" must lie in the stream\'s hash slot, as "{orders}:…", got "elsewhere"',
     ],
     [
       'names no command',

@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import * as z from 'zod/mini'
+import { claimCheck } from '../../src/core/claim-check.ts'
 import type { EncodableEvent } from '../../src/core/codec.ts'
 import { envelopeCodec } from '../../src/core/codec.ts'
 import { flatCodec } from '../../src/core/flat-codec.ts'
@@ -18,6 +19,36 @@ const OrderPaid = defineEvent('OrderPaid', {
   payload: z.object({ orderId: z.string(), amount: z._default(z.string(), '0') }),
 })
 const Ping = defineEvent('Ping', { payload: z.any() })
+
+const Sold = defineEvent('Sold', {
+  payload: z.object({ orderId: z.any(), items: z.array(z.object({ n: z.any() })) }),
+})
+const Timed = defineEvent('Timed', {
+  payload: z.partial(
+    z.object({
+      at: z.date(),
+      byId: z.map(z.string(), z.string()),
+      n: z.number(),
+      items: z.array(z.object({ id: z.string() })),
+    }),
+  ),
+})
+
+const SHARED = { n: 1 }
+
+function circular(): object {
+  const payload = { items: [{ n: {} }] }
+  payload.items = [{ n: payload }]
+  return payload
+}
+
+const tooLarge = (type: string, bytes: number, limit: number) =>
+  new OversizeEntryError(
+    bytes,
+    limit,
+    `Cannot publish to stream "orders": the entry of "${type}"`,
+    '; claimCheck() keeps large payloads in a store',
+  )
 
 const always = { eventId: 'e-1', occurredAt: '2026-01-02T03:04:05Z' }
 
@@ -228,7 +259,46 @@ describe('publish()', () => {
       await failureOf(whole.publisher.publish(Ping, '🦊', always)),
       await failureOf(tooSmall.publisher.publish(Ping, '🦊', always)),
       tooSmall.calls,
-    ]).toEqual([undefined, new OversizeEntryError(bytes, bytes - 1), []])
+    ]).toEqual([undefined, tooLarge('Ping', bytes, bytes - 1), []])
+  })
+
+  test('names claimCheck() of what is too large only where the codec has none', async () => {
+    const store = { put: async () => {}, get: async () => undefined }
+    const codec = claimCheck({ store, overBytes: 1_000 })
+
+    expect(await failureOf(aPublisher({ codec, maxEntryBytes: 10 }).publisher.publish(Ping, 1))).toMatchObject({
+      message: expect.stringMatching(/^Cannot publish to stream "orders": the entry of "Ping" must .*, got \d+$/),
+    })
+  })
+
+  test.each<[says: string, payload: unknown]>([
+    ['orderId is a BigInt, which may be given as a string', { orderId: 5n }],
+    ['items.1.n is a BigInt, which may be given as a string', { items: [{ n: 1 }, { n: 5n }] }],
+    ['*.* is a BigInt, which may be given as a string', { secret: { 4111: 5n } }],
+    ['items.0.n refers to what it is part of', circular()],
+    ['items is a BigInt, which may be given as a string', { orderId: { toJSON: () => SHARED }, id: SHARED, items: 5n }],
+    ['the payload itself is a BigInt, which may be given as a string', 5n],
+    ['it cannot be read', { get orderId() { throw new Error('secret') } }], // biome-ignore format: one line
+  ])('says where a payload is no JSON: %s', async (says, payload) => {
+    const { publisher, calls } = aPublisher()
+
+    expect(await failureOf(publisher.publish(Sold, payload as never))).toEqual(
+      new TypeError(`${here}the payload of "Sold" must be JSON: ${says}`),
+    )
+    expect(calls).toEqual([])
+  })
+
+  test.each<[is: string, payload: object, isNamed: boolean]>([
+    ['a Date', { at: new Date(0) }, true],
+    ['a Map', { byId: new Map() }, true],
+    ['a number that is none', { n: Number.NaN }, true],
+    ['the same in JSON', { at: 'x' }, false],
+    ['left out', { items: [{}] }, false],
+  ])('says that a schema sees JSON where what it refuses is %s', async (_is, payload, isNamed) => {
+    const { message } = (await failureOf(aPublisher().publisher.publish(Timed, payload as never))) as Error
+
+    expect(message).toMatch(/^Payload of "Timed" must fit its schema, which refuses /)
+    expect(message.includes('; it is checked as the JSON that consumers read, where a Date is text')).toBe(isNamed)
   })
 
   const here = 'Cannot publish to stream "orders": '
@@ -255,7 +325,7 @@ describe('publish()', () => {
     [new TypeError(`${here}traceparent must be a string that is not empty, got ""`), { traceparent: '' }],
     [new TypeError(`${here}attributes must be an object, got string`), { attributes: 'a' }],
     [new TypeError(`${here}attributes must be an object, got null`), { attributes: null }],
-    [new TypeError(`${here}attributes must be a plain object`), { attributes: ['a'] }],
+    [new TypeError(`${here}attributes must be an object, got an array`), { attributes: ['a'] }],
     [new TypeError(`${here}attributes must be a plain object`), { attributes: new Map([['a', 'b']]) }],
     [
       new TypeError(`${here}a name in attributes must be a string that is not empty, got ""`),
@@ -301,7 +371,7 @@ describe('publish()', () => {
     const { publisher } = aPublisher()
 
     expect(await failureOf(publisher.publish(undefined as unknown as typeof Ping, 1))).toEqual(
-      new TypeError(`${here}event must be an object, got undefined`),
+      new TypeError(`${here}event must come from defineEvent, got undefined`),
     )
   })
 
@@ -518,7 +588,7 @@ describe('publish() with a codec', () => {
   test('counts the bytes that its codec writes', async () => {
     const { publisher } = aPublisher({ codec: flatCodec({ type: 'Acted' }), maxEntryBytes: 10 })
 
-    expect(await failureOf(publisher.publish(Acted, { user_id: 'abcd' }))).toEqual(new OversizeEntryError(11, 10))
+    expect(await failureOf(publisher.publish(Acted, { user_id: 'abcd' }))).toEqual(tooLarge('Acted', 11, 10))
     expect(await failureOf(publisher.publish(Acted, { user_id: 'abc' }))).toBeUndefined()
   })
 

@@ -69,6 +69,15 @@ const ROWS: readonly Row[] = [
   { pattern: /^UNBLOCKED\b/, endsClient: true },
   { pattern: /^(LOADING|BUSY|CLUSTERDOWN|MASTERDOWN|NOREPLICAS)\b/, ...PASSING },
   { pattern: /^TRYAGAIN\b/, ...PASSING, passesWithinMs: MOVING_MS },
+  // of SELECT says `toSelectError` more
+  {
+    pattern: /^(NOPERM\b(?!.*'select')|ERR ACL failure|The user executing the script)/i,
+    advice: 'give the user the rights that millrace plan --acl MODULE prints',
+  },
+  {
+    pattern: /^ERR .*cluster support disabled/i,
+    advice: 'the server is no cluster: leave ?cluster out of the URL, or connect with Redis in place of Cluster',
+  },
   {
     pattern: /^(MOVED|ASK|CROSSSLOT)\b/,
     advice: 'a cluster needs ?cluster in the URL, or connectIoredis(() => new Cluster([{ host, port }]))',

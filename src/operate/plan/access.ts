@@ -1,5 +1,6 @@
 import type { ConsumerKeys } from '../../core/keys.ts'
 import { delayKeys } from '../../core/keys.ts'
+import { wrongUseError } from '../../core/options.ts'
 import type { Consumer, ConsumerSet } from '../../define/consumer.ts'
 import { listConsumers } from '../../define/consumer-set.ts'
 import { listPolicyKeyNeeds, type PolicyKeyNeed } from '../../define/policy-needs.ts'
@@ -49,7 +50,7 @@ const FUNCTIONS = {
  * The ACL rules under which a consumer's poller and claimer do all their work: what every consumer needs, and what its policies say in `needs` and `guard`. What
  * stands in parentheses (a selector) goes only for these keys. Redis 6.2 knows no selectors: there leave out the parentheses, and keep what is in them.
  *
- * @throws {TypeError} A policy does not say what it needs.
+ * @throws {TypeError} A policy does not say what it needs, or the consumer is none.
  */
 export function accessOf(consumer: Consumer | ConsumerSet): AccessStrings {
   const rules = listConsumers(consumer).map(rulesOf)
@@ -63,6 +64,8 @@ function joined(rules: readonly AccessRules[]): string {
 }
 
 function rulesOf(consumer: Consumer): Readonly<Record<keyof AccessStrings, AccessRules>> {
+  if (!consumer?.settings || !consumer.keys)
+    throw wrongUseError('list rights', 'a consumer must come from defineConsumer')
   const needs = listPolicyKeyNeeds(consumer)
   const { mode, lingerMs } = consumer.settings
   const { poller } = FUNCTIONS

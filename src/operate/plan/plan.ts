@@ -1,3 +1,4 @@
+import { assertObject } from '../../core/options.ts'
 import type { Consumer, ConsumerSet } from '../../define/consumer.ts'
 import type { ConsumerSettings } from '../../define/consumer-settings.ts'
 import { COMMANDS_PER_STEP, IDLE_ROUND_TRIPS } from './commands.ts'
@@ -99,6 +100,7 @@ function subjectOf(given: Consumer | ConsumerSet | ConsumerSettings): {
   readonly streams: number
 } {
   const [subject, ...others] = [given].flat() as [Consumer | ConsumerSettings, ...Consumer[]]
+  assertObject('plan', 'the consumer', subject)
   const settings = 'settings' in subject ? settingsOf(subject) : subject
   return { subject, settings, streams: 1 + others.length }
 }
