@@ -45,11 +45,11 @@ export function parseArchiveName(name: string): { readonly firstId: string; read
  * Writes entries as an archive's object: lines of JSON, compressed by gzip. A line is `["<id>",["<name>","<value>",…]]`; a name or value that is no UTF-8 is `{"base64":"…"}` in its
  * place. The same entries are the same lines.
  *
- * @throws {TypeError} No array.
+ * @throws {TypeError} No entries.
  */
 export async function encodeArchive(entries: readonly Entry[]): Promise<Buffer> {
-  if (!Array.isArray(entries))
-    throw wrongUseError('encode an archive', `entries must be an array, got ${kindOf(entries)}`)
+  if (!Array.isArray(entries) || !entries.every((entry: Partial<Entry> | null) => Array.isArray(entry?.fields)))
+    throw wrongUseError('encode an archive', `entries must be an array of entries, got ${kindOf(entries)}`)
   const lines = entries.map(({ id, fields }) => `${JSON.stringify([id, fields.flat().map(toJson)])}\n`)
   return promisify(gzip)(lines.join(''))
 }

@@ -17,7 +17,7 @@ import { connectIoredis } from 'millrace/ioredis'
 import { inspectStreams, redriveDeadLetters } from 'millrace/operate'
 import { connectUpstash } from 'millrace/upstash'
 import { afterAll, beforeAll, describe, expect, onTestFinished, test, vi } from 'vitest'
-import { classifyReplyError, toReplyError } from '../../src/group/redis/reply-errors.ts'
+import { classifyReplyError, toReplyError, toSelectError } from '../../src/group/redis/reply-errors.ts'
 import type { PrivateRedis } from '../../tools/redis-server.ts'
 import { startRedisServer } from '../../tools/redis-server.ts'
 import { claimOnce } from '../support/claim-once.ts'
@@ -113,7 +113,18 @@ const FIRST_RUN: readonly (readonly [what: string, act: () => Promise<unknown>, 
   ['a database that there is not', () => publish(`${server.url}/9`), /the database in the URL was refused/],
   ['a server of HTTP there', () => otherServer(''), /is not one of Redis; host and port must be/],
   ['a server of HTTP there, with a password', () => otherServer(':p@'), /is not one of Redis; host and port must be/],
-  ['nobody there', () => publish('redis://127.0.0.1:1'), /connect ECONNREFUSED 127.0.0.1:1/],
+  [
+    'nobody there',
+    () => publish('redis://127.0.0.1:1'),
+    /connect ECONNREFUSED 127.0.0.1:1; a server must be up there: check host and port$/,
+  ],
+  ['a user without rights', () => withoutRights((url) => publish(url)), /NOPERM .*'xadd'.*; .* a publisher \+xadd/],
+  [
+    'a user without the rights of a script',
+    () => withoutRights((url) => poll(billing(() => {}), { redis: connectIoredis(url) })),
+    /(NOPERM|can't run this command).*; poller and claimer need what millrace plan --acl MODULE prints/,
+  ],
+  ['?cluster to a server that is none', () => publish(`${server.url}?cluster`), /support disabled; .* leave \?cluster out/],
   ['no socket there', () => publish('/nowhere.sock'), /ENOENT .*the path must be the socket/],
   ['a host without an address', () => publish('redis://nowhere.invalid'), /nowhere.invalid; the host must be a name/],
   ['a key of another type', wrongType, /WRONGTYPE .*; key "orders" is of another type/],
@@ -127,6 +138,15 @@ async function otherServer(login: string) {
   const port = await listen(other)
   onTestFinished(() => void other.close())
   return publish(`redis://${login}127.0.0.1:${port}`)
+}
+
+async function withoutRights(act: (url: string) => Promise<unknown>): Promise<unknown> {
+  const own = await startRedisServer()
+  onTestFinished(() => own.stop())
+  const raw = new Redis(own.url)
+  onTestFinished(() => raw.disconnect())
+  await raw.call('acl', 'setuser', 'nobody', 'on', '>p', '~*', '+eval', '+evalsha')
+  return act(own.url.replace('redis://', 'redis://nobody:p@'))
 }
 
 async function withPassword(login: string) {
@@ -248,12 +268,28 @@ describe('classifyReplyError()', () => {
     expect(toReplyError(text).is(code)).toBe(true)
   })
 
-  test.each(['NOSCRIPT No matching script', 'BUSYGROUP Consumer Group name already exists', 'NOPERM no'])(
+  test.each(['NOSCRIPT No matching script', 'BUSYGROUP Consumer Group name already exists'])(
     'leaves %s as it is',
     (text) => {
       expect([toReplyError(text).message, classifyReplyError(text).isPassing]).toEqual([text, false])
     },
   )
+
+  test.each([
+    "NOPERM this user has no permissions to run the 'xadd' command",
+    "NOPERM User u has no permissions to access the 'orders' key",
+    "ERR ACL failure in script: User u has no permissions to run the 'xadd' command",
+    "ERR The user executing the script can't run this command or subcommand",
+  ])('takes %s for a right that is missing, for good', (text) => {
+    expect(toReplyError(text).message).toMatch(/; .* need what millrace plan --acl MODULE prints/)
+    expect(classifyReplyError(text)).toMatchObject({ isPassing: false, endsClient: false, hangsUp: false })
+  })
+
+  test('leaves a database that may not be chosen to who names it', () => {
+    const text = "NOPERM this user has no permissions to run the 'select' command"
+
+    expect(toSelectError(text, 'option db').message).toMatch(/; option db was refused: the user needs \+select/)
+  })
 })
 
 /** Where any text will not do. */
@@ -274,7 +310,7 @@ const VALUES: Readonly<Record<string, unknown>> = {
 const NONSENSE: readonly (readonly [options: unknown, rule: string])[] = [
   [3, 'options must be an object'],
   ['x', 'options must be an object'],
-  [['x'], 'option 0 is refused'],
+  [['x'], 'options must be an object, got an array'],
   [{ conectTimeout: 1 }, 'option conectTimeout is refused'],
   [JSON.parse('{"__proto__":{"db":1}}'), 'option __proto__ is refused'],
   [{ connectTimeout: '5s' }, 'connectTimeout must be a number'],
@@ -323,6 +359,36 @@ test('an undefined password is that of the URL, and half a character is refused'
   const url = `redis://:right@127.0.0.1:${locked.port}`
   expect(await messageOf(publish(url, { password: undefined }))).toBe('it succeeded')
   expect(await messageOf(publish(url, { password: '\ud800' }))).toContain('must be a string of whole characters')
+})
+
+test.each<[from: string, target: (made: () => void) => Parameters<typeof connectIoredis>[0]]>([
+  ['a URL', () => server.url],
+  [
+    'a factory',
+    (made) => () => {
+      made()
+      return new Redis(server.url)
+    },
+  ],
+])('a connection of %s that was closed refuses by name, and opens nothing', async (_from, target) => {
+  const raw = new Redis(server.url)
+  onTestFinished(() => raw.disconnect())
+  const received = async () => /total_connections_received:(\d+)/.exec(await raw.info('stats'))?.[1]
+  const made = vi.fn()
+  const redis = connectIoredis(target(made))
+  const publisher = createPublisher({ stream: 'closed', redis })
+  await publisher.publish(OrderPaid, { orderId: 'o' } as never)
+  await redis.close()
+  const before = await received()
+
+  for (const act of [
+    () => publisher.publish(OrderPaid, { orderId: 'o' } as never),
+    () => poll(billing(() => {}, { mode: 'listen' }), { redis }),
+    () => inspectStreams({ redis, streams: ['closed'] }),
+  ])
+    expect(await messageOf(act())).toContain('Cannot use Redis: the connection was closed by close(); make another one')
+  expect(await received()).toBe(before)
+  expect(made.mock.calls.length).toBeLessThanOrEqual(1)
 })
 
 test('a factory that does not answer in time is asked again', async () => {

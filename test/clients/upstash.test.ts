@@ -178,7 +178,9 @@ test('send() rejects with the system error as its cause when the connection is r
 
 test('send() rejects after close()', async () => {
   await transport.close()
-  await expect(transport.send([['ping']])).rejects.toThrow(RedisConnectionError)
+  await expect(transport.send([['ping']])).rejects.toThrow(
+    new RedisConnectionError('Cannot use Upstash: the connection was closed by close(); make another one'),
+  )
 })
 
 test('createUpstashTransport() takes a client of the user, whatever it does to replies', async () => {
@@ -220,7 +222,9 @@ test.each([
   [{ token }, /url must be the REST URL of the database, https:/],
   [{ url: 'https://host', token: 'secret-token\n' }, /token must be the REST token of the database, without spaces/],
   [{ url: 'https://host', token, commandTimeoutMs: 0 }, /commandTimeoutMs must be an integer from 1 to 900000, got 0/],
-  [{ url: 'https://host', token, timeout: 5 }, /unknown option "timeout"/],
+  [{ url: 'https://host', token, timeout: 5 }, /unknown option "timeout"; known are url, token, commandTimeoutMs$/],
+  [undefined, /options must be an object as { url, token }, got undefined$/],
+  ['https://:secret-token@host', /options must be an object as { url, token }, got string$/],
 ])('createUpstashTransport() refuses options that cannot be right, case %#', (options, rule) => {
   const create = () => createUpstashTransport(options as never)
   expect(create).toThrow(TypeError)

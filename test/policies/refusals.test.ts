@@ -1,6 +1,17 @@
 import type { Codec, Policy, PolicyDefinition } from 'millrace'
-import { defineConsumer, definePolicy, on } from 'millrace'
+import {
+  circuitBreaker,
+  concurrencyLimit,
+  defineConsumer,
+  defineEvent,
+  definePolicy,
+  idempotent,
+  on,
+  orderedBy,
+  rateLimit,
+} from 'millrace'
 import { describe, expect, it } from 'vitest'
+import * as z from 'zod/mini'
 import { Paid } from './world.ts'
 
 const wrap = (next: (event: unknown, context: unknown) => unknown) => (event: unknown, context: unknown) =>
@@ -25,6 +36,13 @@ const guarded = (key: string, holds = 'all'): Policy =>
 
 describe('defineConsumer() refuses', () => {
   it.each<[string, () => unknown, string]>([
+    ...Object.entries({ circuitBreaker, concurrencyLimit, idempotent, orderedBy, rateLimit }).map(
+      ([name, make]): [string, () => unknown, string] => [
+        `${name} that was not called`,
+        () => define([make]),
+        `; if ${name} makes a policy, call it: use: [${name}(…)]`,
+      ],
+    ),
     ['a hole in a list', () => define(Object.assign([], { length: 1 })), 'use[0] must be a policy'],
     ['a class', () => define([class Counting {}]), 'use[0] must be a function or an async function, got a class'],
     ['a generator', () => define([function* wraps() {}]), 'use[0] must be a function or an async function'],
@@ -113,4 +131,38 @@ it('definePolicy() gives what nobody can change', () => {
 
   expect(policy).toEqual({ name: 'a', excludes: ['b'] })
   expect([Object.isFrozen(policy), Object.isFrozen(policy.excludes)]).toEqual([true, true])
+})
+
+describe('idempotent() names at once a ttlMs that does', () => {
+  it.each<[where: string, options: object, routes: readonly object[]]>([
+    ['by default', {}, []],
+    ['where nothing is retried', { maxDeliveries: 1 }, []],
+    ['where waits do not grow', { backoff: { factor: 1 } }, []],
+    ['where there are no waits', { backoff: { firstMs: 0 } }, []],
+    ['where waits reach their longest', { maxDeliveries: 50 }, []],
+    ['where waits never reach their longest', { maxDeliveries: 7, backoff: { firstMs: 7, factor: 1.3 } }, []],
+    ['where many are retried', { maxDeliveries: 100_000, backoff: { factor: 1.0001 } }, []],
+    ['of routes that differ', {}, [{ maxDeliveries: 2 }, { maxDeliveries: 9 }, { handlerTimeoutMs: 20_000 }]],
+  ])('%s', (_where, options, routes) => {
+    const events = [Paid, ...routes.map((_route, n) => defineEvent(`E${n}`, { payload: z.any() }))]
+    const defined = (ttlMs: number) =>
+      defineConsumer({
+        stream: 'orders',
+        group: 'billing',
+        routes: events.map((event, n) => on(event as typeof Paid, () => {}, routes[n - 1])),
+        ...options,
+        use: [idempotent({ ttlMs })],
+      })
+    const named = (ttlMs: number) => {
+      try {
+        return Number(defined(ttlMs) && Number.NaN)
+      } catch (error) {
+        return Number(/here (\d+) or more, got \d+$/.exec((error as Error).message)?.[1])
+      }
+    }
+    const enough = named(1)
+
+    expect(named(enough - 1)).toBe(enough)
+    expect(() => defined(enough)).not.toThrow()
+  })
 })

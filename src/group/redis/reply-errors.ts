@@ -71,8 +71,8 @@ const ROWS: readonly Row[] = [
   { pattern: /^TRYAGAIN\b/, ...PASSING, passesWithinMs: MOVING_MS },
   // of SELECT says `toSelectError` more
   {
-    pattern: /^(NOPERM\b(?!.*'select')|ERR ACL failure|The user executing the script)/i,
-    advice: 'give the user the rights that millrace plan --acl MODULE prints',
+    pattern: /^NOPERM\b(?!.*'select')|ACL failure in script|^(ERR )?The user executing the script can't/i,
+    advice: 'poller and claimer need what millrace plan --acl MODULE prints, a publisher +xadd and +time on its stream',
   },
   {
     pattern: /^ERR .*cluster support disabled/i,
