@@ -175,12 +175,7 @@ export class InvalidPayloadError extends MillraceError {
   declare readonly shown: readonly ShownIssue[]
 
   /** @param advice What the message ends with. */
-  constructor(
-    eventType: string,
-    issues: readonly PayloadIssue[],
-    shown: readonly ShownIssue[] = issues,
-    advice = '',
-  ) {
+  constructor(eventType: string, issues: readonly PayloadIssue[], shown: readonly ShownIssue[] = issues, advice = '') {
     const paths = [...new Set(shown.map(({ path }) => (path === '' ? 'the payload itself' : path)))]
     const left = issues.length - shown.length
     const more = left > 0 ? [issues.length < MAX_KEPT_ISSUES ? `${left} more` : 'many more'] : []

@@ -14,7 +14,8 @@ import {
 } from './trouble.ts'
 
 const NO_TLS_ANSWER = 'connect ETIMEDOUT: no TLS answer; without TLS, use redis://'
-const NO_CONNECTION = 'connect ETIMEDOUT: the server must be reachable from here: check VPC, subnets and security groups'
+const NO_CONNECTION =
+  'connect ETIMEDOUT: the server must be reachable from here: check VPC, subnets and security groups'
 const SWITCHED = 'the sentinels named another primary'
 const NO_LOGIN_ANSWER = 'no answer to the login; if the server speaks TLS, use rediss://'
 

@@ -68,7 +68,8 @@ export function createUpstashTransport(options: UpstashOptions | (() => Redis | 
 
     async send(commands, timeoutMs = commandTimeoutMs) {
       const limitMs = Math.min(timeoutMs, commandTimeoutMs)
-      if (closed) throw new RedisConnectionError('Cannot use Upstash: the connection was closed by close(); make another one')
+      if (closed)
+        throw new RedisConnectionError('Cannot use Upstash: the connection was closed by close(); make another one')
       if (commands.length === 0) return []
       const body = commands.map((command) => command.map(toText))
       const ended = new AbortController()

@@ -15,7 +15,10 @@ export function assertObject(action: string, name: string, value: unknown, shape
 /** @throws {TypeError} Not a string, or empty. */
 export function assertText(action: string, name: string, value: unknown): void {
   if (typeof value !== 'string' || value === '') {
-    throw wrongUseError(action, `${name} must be a string that is not empty, got ${value === '' ? '""' : kindOf(value)}`)
+    throw wrongUseError(
+      action,
+      `${name} must be a string that is not empty, got ${value === '' ? '""' : kindOf(value)}`,
+    )
   }
 }
 

@@ -84,7 +84,8 @@ function resolveOptions(options: IdempotentOptions): ResolvedOptions {
 function assertOutlastsRetries(ttlMs: number, all: readonly RetrySettings[]): void {
   const spanMs = Math.ceil(Math.max(...all.map(retrySpanMs)))
   if (ttlMs >= spanMs) return
-  const advice = spanMs > LONGEST_WINDOW_MS ? `; it must be <= ${LONGEST_WINDOW_MS} as well: lower maxDeliveries or backoff` : ''
+  const advice =
+    spanMs > LONGEST_WINDOW_MS ? `; it must be <= ${LONGEST_WINDOW_MS} as well: lower maxDeliveries or backoff` : ''
   throw new RangeError(
     `ttlMs must be >= the time that retries of one entry may take (back-off and handlerTimeoutMs), here ${spanMs} or more, got ${ttlMs}${advice}`,
   )

@@ -121,10 +121,20 @@ const FIRST_RUN: readonly (readonly [what: string, act: () => Promise<unknown>, 
   ['a user without rights', () => withoutRights((url) => publish(url)), /NOPERM .*'xadd'.*; .* a publisher \+xadd/],
   [
     'a user without the rights of a script',
-    () => withoutRights((url) => poll(billing(() => {}), { redis: connectIoredis(url) })),
+    () =>
+      withoutRights((url) =>
+        poll(
+          billing(() => {}),
+          { redis: connectIoredis(url) },
+        ),
+      ),
     /(NOPERM|can't run this command).*; poller and claimer need what millrace plan --acl MODULE prints/,
   ],
-  ['?cluster to a server that is none', () => publish(`${server.url}?cluster`), /support disabled; .* leave \?cluster out/],
+  [
+    '?cluster to a server that is none',
+    () => publish(`${server.url}?cluster`),
+    /support disabled; .* leave \?cluster out/,
+  ],
   ['no socket there', () => publish('/nowhere.sock'), /ENOENT .*the path must be the socket/],
   ['a host without an address', () => publish('redis://nowhere.invalid'), /nowhere.invalid; the host must be a name/],
   ['a key of another type', wrongType, /WRONGTYPE .*; key "orders" is of another type/],
@@ -383,7 +393,11 @@ test.each<[from: string, target: (made: () => void) => Parameters<typeof connect
 
   for (const act of [
     () => publisher.publish(OrderPaid, { orderId: 'o' } as never),
-    () => poll(billing(() => {}, { mode: 'listen' }), { redis }),
+    () =>
+      poll(
+        billing(() => {}, { mode: 'listen' }),
+        { redis },
+      ),
     () => inspectStreams({ redis, streams: ['closed'] }),
   ])
     expect(await messageOf(act())).toContain('Cannot use Redis: the connection was closed by close(); make another one')

@@ -337,7 +337,10 @@ describe('defineConsumer()', () => {
     [range(': backoff.firstMs must be >= 0, got -1'), { backoff: { firstMs: -1 } }],
     [range(': backoff.factor must be >= 1, got 0.5'), { backoff: { factor: 0.5 } }],
     [range(': backoff.maxMs must be >= 0, got NaN'), { backoff: { maxMs: Number.NaN } }],
-    [range(': backoff.firstMs must be <= backoff.maxMs, got 5000 and 100'), { backoff: { firstMs: 5_000, maxMs: 100 } }],
+    [
+      range(': backoff.firstMs must be <= backoff.maxMs, got 5000 and 100'),
+      { backoff: { firstMs: 5_000, maxMs: 100 } },
+    ],
     [type(': backoff must be an object as { firstMs, factor, maxMs }, got an array'), { backoff: [1_000] }],
     [type(': deadLetters must be an object as { stream, maxLength }, got string'), { deadLetters: '{orders}:failed' }],
     [

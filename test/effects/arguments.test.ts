@@ -100,7 +100,11 @@ const WRONG: Readonly<Record<string, readonly [ask: (e: Effects) => unknown, kin
   'a name that is none': [(e) => e.key(''), 'TypeError', 'name must be a string that is not empty'],
   'a copy of a publisher': [(e) => e.publish({ ...ledger }, Booked, payload), 'TypeError', 'the very object'],
   'no publisher': [(e) => e.publish(undefined as never, Booked, payload), 'TypeError', 'the very object'],
-  'no event': [(e) => e.publish(ledger, {} as never, payload as never), 'TypeError', 'event must come from defineEvent, got object'],
+  'no event': [
+    (e) => e.publish(ledger, {} as never, payload as never),
+    'TypeError',
+    'event must come from defineEvent, got object',
+  ],
   'a publisher of another hash slot': [
     (e) => e.publish(createPublisher({ stream: 'ledger', redis }), Booked, payload),
     'TypeError',
