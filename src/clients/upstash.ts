@@ -227,7 +227,10 @@ function toConnectionError(error: unknown, status: number | undefined): RedisCon
   }
   if (cause instanceof Error && message === 'fetch failed') {
     const { code } = cause as NodeJS.ErrnoException
-    return new RedisConnectionError(`Cannot reach Upstash: ${code ?? 'the connection failed'}`, { cause })
+    return new RedisConnectionError(
+      `Cannot reach Upstash: ${code ?? 'the connection failed'}; check the host in url, and that this network leads there`,
+      { cause },
+    )
   }
   const http = status === undefined || status === 200 ? '' : `HTTP ${status}: `
   return new RedisConnectionError(`Cannot use Upstash: ${http}the answer could not be read; is the URL its REST URL?`)

@@ -1,6 +1,6 @@
 /** How long a failed entry waits for its next delivery. */
 export interface Backoff {
-  /** Milliseconds before the second delivery. Default 1,000. */
+  /** Milliseconds before the second delivery; no more than a `maxMs` beside it. Default 1,000. */
   readonly firstMs: number
   /** Each further wait is that many times the one before; >= 1. Default 2. */
   readonly factor: number

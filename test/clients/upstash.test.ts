@@ -173,7 +173,10 @@ test('send() rejects with the system error as its cause when the connection is r
   await proxy.close()
   const { error } = await failureOf(far.send([['ping']]))
   expect(error).toBeInstanceOf(RedisConnectionError)
-  expect(error).toMatchObject({ message: 'Cannot reach Upstash: ECONNREFUSED', cause: { code: 'ECONNREFUSED' } })
+  expect(error).toMatchObject({
+    message: 'Cannot reach Upstash: ECONNREFUSED; check the host in url, and that this network leads there',
+    cause: { code: 'ECONNREFUSED' },
+  })
 })
 
 test('send() rejects after close()', async () => {

@@ -54,3 +54,41 @@ test.each(FUNCTIONS)('%s says what is wrong with its arguments', async (_name, c
 
   expect(raw).toEqual([])
 })
+
+type Names<Options> = Record<keyof Required<Options>, 0>
+const surroundings = { redis: 0, observe: 0, clock: 0 } as const
+const run = { ...surroundings, remainingMs: 0, signal: 0, context: 0 } as const
+const target = { mode: 0, maxRunMs: 0, lingerMs: 0 } as const
+
+test.each<[name: string, call: (options: never) => unknown, known: object]>([
+  [
+    'createPoller()',
+    (options) => millrace.createPoller(consumer, options),
+    { ...surroundings, ...target, scaleOut: 0, wake: 0 } satisfies Names<millrace.PollerOptions>,
+  ],
+  [
+    'createClaimer()',
+    (options) => millrace.createClaimer(consumer, options),
+    { ...surroundings, lingerMs: 0, wake: 0 } satisfies Names<millrace.ClaimerOptions>,
+  ],
+  [
+    'poll()',
+    (options) => millrace.poll(consumer, options),
+    { ...run, ...target } satisfies Names<millrace.PollOptions>,
+  ],
+  [
+    'claim()',
+    (options) => millrace.claim(consumer, options),
+    { ...run, lingerMs: 0 } satisfies Names<millrace.ClaimOptions>,
+  ],
+  [
+    'connectUpstash()',
+    (options) => upstash.connectUpstash(options),
+    { url: 0, token: 0, commandTimeoutMs: 0 } satisfies Names<upstash.UpstashOptions>,
+  ],
+])('%s names all options that it knows', async (_name, call, known) => {
+  const message = await (async () => call({ foo: 1 } as never))().catch((error: Error) => error.message)
+
+  const [, listed = ''] = /unknown option "foo"; known are (.*)$/.exec(String(message)) ?? []
+  expect(listed.split(', ').sort()).toEqual(Object.keys(known).sort())
+})
