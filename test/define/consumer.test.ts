@@ -113,9 +113,12 @@ describe('defineConsumer()', () => {
     })
   })
 
-  test.each([{ firstMs: 120_000 }, { maxMs: 100 }])('takes a backoff of %j, which the other default bounds', (backoff) => {
-    expect(settingsOf({ backoff }).backoff).toMatchObject(backoff)
-  })
+  test.each([{ firstMs: 120_000 }, { maxMs: 100 }])(
+    'takes a backoff of %j, which the other default bounds',
+    (backoff) => {
+      expect(settingsOf({ backoff }).backoff).toMatchObject(backoff)
+    },
+  )
 
   test('keeps every setting that is given', () => {
     const given = {
