@@ -166,7 +166,7 @@ describe('a pipeline in parts', () => {
   )
 
   it.each([{}, { autoResendUnfulfilledCommands: false, commandTimeout: 500 }])(
-    'writes all or nothing over a connection that is lost as soon as the client is ready, with %j',
+    'writes all or nothing over a connection lost as soon as it is ready, with %j',
     async (options) => {
       const { server, raw } = await startScenario()
       let isLost = false

@@ -293,7 +293,7 @@ it('a run takes back all that an older promoter set aside, however much that is'
   const { raw, redis, later } = await start()
   for (let n = 0; n < 25; n++) {
     await later([[`large-${n}`, HOUR]], 'n'.repeat(5_000))
-    const page = await raw.zrange(DELAYED, 0, 0)
+    const page = await raw.zrange(DELAYED, '0', '0')
     await raw.zincrby(DELAYED, 9e15 - 2 * HOUR, page[0] as string)
   }
   await later([['small', 0]])

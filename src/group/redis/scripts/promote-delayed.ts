@@ -212,7 +212,7 @@ readCounts()
 local isMore = takeBack()
 while not refused and takePage() do end
 local due = keepFlag()
--- the run asks again at once; unless some were set aside again, or that might go on for ever
+-- asked again at once, unless some were set aside again: that might go on for ever
 if isMore and unreadable == 0 and not refused then due = ms(now) end
 local answer = {promoted, ms(now), due or '', unreadable, refused or ''}
 for _, group in ipairs(groups) do answer[#answer + 1] = group end
