@@ -46,6 +46,14 @@ describe('millrace plan', () => {
     expect(text).toMatch(/^Capacity .* less than come: THE STREAM GROWS$/m)
   })
 
+  test('shouts where every call times out', async () => {
+    const line = 'Timeouts       handlers take 20 s, handlerTimeoutMs is 10 s: EVERY CALL TIMES OUT'
+
+    expect((await planned('--handler-ms', '20000', '--timeout', '900')).text.split('\n')).toContain(line)
+    expect((await planned('--handler-ms', '10000')).text).not.toContain('TIMES OUT')
+    expect((await planned(MODULE, '--handler-ms', '20000')).text).toContain('handlerTimeoutMs of OrderPaid, OrderShipped is 10 s')
+  })
+
   test('says how much of maxmemory a stream will take, and what to lower', async () => {
     const { text } = await planned('--entry-bytes', '800', '--maxmemory', '512')
 
