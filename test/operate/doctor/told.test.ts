@@ -64,6 +64,19 @@ test('a server that cannot write to its disk is an error', () => {
   ])
 })
 
+test.each([
+  ['7.2, that saved', { rdb_saves: '1', rdb_last_save_time: '999' }, ', the last snapshot 1 s old: '],
+  ['7.2, that did not', { rdb_saves: '0', rdb_last_save_time: '760' }, ', and no snapshot since the server started 4 min ago: '],
+  ['6.2, that saved', { rdb_last_save_time: '940' }, ', the last snapshot 1 min old: '],
+  ['6.2, that did not', { rdb_last_save_time: '761' }, ', and no snapshot since the server started 4 min ago: '],
+])('the age of a snapshot of %s', (_title, given, text) => {
+  const info = { aof_enabled: '0', uptime_in_seconds: '240', ...given }
+
+  expect(runCheck(persistenceCheck, { info: { value: info }, now: { value: 1_000_000 } }, subject)).toMatchObject([
+    { severity: 'warning', message: expect.stringContaining(text) },
+  ])
+})
+
 test('another node of a cluster is an error of the client', () => {
   const refusal = { refusal: new RedisReplyError('MOVED 105 127.0.0.1:7001'), right: '+xinfo|stream' }
 
