@@ -33,6 +33,8 @@ export async function run(args: readonly string[]): Promise<void> {
       else for (const line of pausedLines(paused, whatOf({ ...options, stream }))) console.log(line)
     }
     noteRoute(members[0]?.consumer, type)
+    if (type !== undefined && options.module === undefined)
+      console.error(`--module FILE says whether its consumer has a route for ${printableName(type)}`)
   } finally {
     await redis.close()
   }

@@ -51,7 +51,9 @@ describe('millrace plan', () => {
 
     expect((await planned('--handler-ms', '20000', '--timeout', '900')).text.split('\n')).toContain(line)
     expect((await planned('--handler-ms', '10000')).text).not.toContain('TIMES OUT')
-    expect((await planned(MODULE, '--handler-ms', '20000')).text).toContain('handlerTimeoutMs of OrderPaid, OrderShipped is 10 s')
+    expect((await planned(MODULE, '--handler-ms', '20000')).text).toContain(
+      'handlerTimeoutMs of OrderPaid, OrderShipped is 10 s',
+    )
   })
 
   test('says how much of maxmemory a stream will take, and what to lower', async () => {

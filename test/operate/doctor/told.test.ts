@@ -66,7 +66,11 @@ test('a server that cannot write to its disk is an error', () => {
 
 test.each([
   ['7.2, that saved', { rdb_saves: '1', rdb_last_save_time: '999' }, ', the last snapshot 1 s old: '],
-  ['7.2, that did not', { rdb_saves: '0', rdb_last_save_time: '760' }, ', and no snapshot since the server started 4 min ago: '],
+  [
+    '7.2, that did not',
+    { rdb_saves: '0', rdb_last_save_time: '760' },
+    ', and no snapshot since the server started 4 min ago: ',
+  ],
   ['6.2, that saved', { rdb_last_save_time: '940' }, ', the last snapshot 1 min old: '],
   ['6.2, that did not', { rdb_last_save_time: '761' }, ', and no snapshot since the server started 4 min ago: '],
 ])('the age of a snapshot of %s', (_title, given, text) => {

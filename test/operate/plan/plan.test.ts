@@ -183,7 +183,12 @@ describe('plan()', () => {
   test('no mean is above the worst, also where a drain takes longer than the period', () => {
     const slow = { scheduleMs: 300_000, functionTimeoutMs: 900_000, handlerMs: 20_000, roundTripMs: 0 }
     // 300 events, 100 in 10 rounds of 20 s: the last of them ends 600 s after their poll has begun
-    expect(plan(billing(() => {}, { batchSize: 100 }), slow).latency).toMatchObject({
+    expect(
+      plan(
+        billing(() => {}, { batchSize: 100 }),
+        slow,
+      ).latency,
+    ).toMatchObject({
       meanMs: 470_010,
       worstMs: 620_010,
     })
@@ -192,7 +197,10 @@ describe('plan()', () => {
         for (const eventsPerSecond of [0, 0.01, 0.5, 5, 50])
           for (const wakes of [true, false]) {
             const options = { ...slow, scheduleMs, eventsPerSecond, wakes }
-            const { meanMs, worstMs } = plan(billing(() => {}, { mode, batchSize: 100 }), options).latency
+            const { meanMs, worstMs } = plan(
+              billing(() => {}, { mode, batchSize: 100 }),
+              options,
+            ).latency
             expect(meanMs, JSON.stringify({ mode, ...options })).toBeLessThanOrEqual(worstMs)
           }
   })
