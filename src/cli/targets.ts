@@ -101,7 +101,8 @@ function namedSets(command: string, streams: readonly string[], priorities: stri
 
 /** The consumers of modules, or those of one group. @throws {UsageError} There are some, and none of that group. */
 async function consumersIn(command: string, modules: readonly string[], group: string | undefined) {
-  const loaded = (await Promise.all(modules.map((file) => loadConsumers(command, file)))).flat()
+  // a module may export those of another one, too
+  const loaded = [...new Set((await Promise.all(modules.map((file) => loadConsumers(command, file)))).flat())]
   const consumers = loaded.filter((consumer) => group === undefined || consumer.group === group)
   if (loaded.length > 0 && consumers.length === 0)
     throw new UsageError(`millrace ${command}: no consumer of group ${quotedValue(group)} in ${modules.join(', ')}`)

@@ -4,6 +4,7 @@ import { type CheckSubject, runCheck } from '../../../src/operate/doctor/check.t
 import { persistenceCheck, serverClockCheck, serverVersionCheck } from '../../../src/operate/doctor/checks/server.ts'
 import { sizingCheck } from '../../../src/operate/doctor/checks/sizing.ts'
 import { streamCheck } from '../../../src/operate/doctor/checks/stream.ts'
+import { sizesOf } from '../../../src/operate/doctor/sizes.ts'
 
 // what no server of this machine says: other versions, a broken disk, another node of a cluster
 
@@ -19,6 +20,7 @@ const subject: CheckSubject = {
   group: 'billing',
   keys: undefined,
   consumer: undefined,
+  sameGroup: [],
 }
 
 describe('the version', () => {
@@ -101,4 +103,21 @@ test('maxmemory that a server does not report is unknown', () => {
   expect(runCheck(sizingCheck, { info: { value: info }, sizes: { value: [] } }, subject)).toMatchObject([
     { severity: 'unknown', message: 'The server does not report its maxmemory' },
   ])
+})
+
+test('sizes count a group once, however many consumers of it there are', () => {
+  const info = { length: 3, lastGeneratedId: '3-0' }
+  const parked = { name: 'parked', pending: 2, idleMs: 0 }
+  const group = {
+    group: 'billing',
+    keys: { deadLetters: '{orders}:billing:dlq' },
+    consumer: undefined,
+    inquiry: { answers: { consumers: { value: [parked] }, deadLetters: { value: info } } },
+  }
+  const stream = { stream: { value: info }, memoryUsage: { value: 1_000 }, groups: { value: [] } }
+  const asked = { name: 'orders', inquiry: { answers: stream }, groups: [group, group] }
+
+  expect(sizesOf([asked] as unknown as Parameters<typeof sizesOf>[0])).toMatchObject({
+    value: [{ setAside: 2, deadLetters: [{ info }] }],
+  })
 })

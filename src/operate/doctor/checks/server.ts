@@ -35,7 +35,7 @@ export const persistenceCheck = defineCheck({
 function snapshotText(server: Readonly<Record<string, string>>, now: number): string {
   const { rdb_last_save_time: saved, rdb_saves: saves, uptime_in_seconds: uptime } = server
   const ageMs = Math.max(0, now - Number(saved) * 1_000)
-  // before Redis 7.0 only the times tell, in whole seconds
+  // Redis before 7.0 shows only the times, in whole seconds
   const isStart = saves === undefined ? ageMs / 1_000 > Number(uptime) - 2 : saves === '0'
   if (saved === undefined || isStart)
     return `, and no snapshot since the server started ${formatDurationRoughly(Number(uptime) * 1_000)} ago: a restart loses at least what was written since`
