@@ -90,9 +90,9 @@ test('prints one object for machines', async () => {
 })
 
 test.each<[exit: number, what: string, args: string[], line: RegExp]>([
-  [1, 'a group that is not there', ['pause', 'orders', 'search'], /there must be such a group/],
-  [1, 'a stream that is not there', ['pause', 'returns', 'billing'], /there must be such a group/],
-  [1, 'to resume a group that is not there', ['resume', 'orders', 'search'], /there must be such a group/],
+  [1, 'a group that is not there', ['pause', 'orders', 'search'], /the group must exist on "orders", got "search"/],
+  [1, 'a stream that is not there', ['pause', 'returns', 'billing'], /the stream must exist, got "returns"/],
+  [1, 'to resume a group that is not there', ['resume', 'orders', 'search'], /the group must exist on "orders"/],
   [1, 'to resume what is not paused', ['resume', 'orders', 'billing'], /^Not paused: group billing of orders$/],
   [1, 'a time that is over', ['pause', 'orders', 'billing', '--until', '2020-01-02T03:00Z'], /must be in the future/],
   [2, 'a time that is none', ['pause', 'orders', 'billing', '--until', 'tomorrow'], /--until must be a time such as/],

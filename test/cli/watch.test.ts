@@ -63,7 +63,7 @@ test('a folder that is new is watched, too', async () => {
   expect(calls()).toBe(2)
 })
 
-test('the file that the program’s output goes to is no source, and the last change is named', async () => {
+test('the file of the program’s output is no source, and the last change is named', async () => {
   const folder = await mkdtemp(join(tmpdir(), 'millrace-watch-'))
   onTestFinished(() => rm(folder, { recursive: true, force: true }))
   const program = `
@@ -85,7 +85,7 @@ test('the file that the program’s output goes to is no source, and the last ch
   onTestFinished(() => void child.kill('SIGKILL'))
   await output.close()
   let named = ''
-  child.stderr.on('data', (chunk: Buffer) => {
+  child.stderr?.on('data', (chunk: Buffer) => {
     named += chunk.toString()
   })
   await once(child, 'close')
