@@ -58,14 +58,14 @@ const FEATURES = {
   'reportMetrics()': ["export { reportMetrics } from 'millrace/powertools'", '25.6 KB'],
   'reportLogs()': ["export { reportLogs } from 'millrace/powertools'", '25.1 KB'],
   'reportTraces()': ["export { reportTraces } from 'millrace/opentelemetry'", '15.9 KB'],
-  'checkAtColdStart()': ["export { checkAtColdStart } from 'millrace/operate'", '75.6 KB'],
+  'checkAtColdStart()': ["export { checkAtColdStart } from 'millrace/operate'", '77 KB'],
 }
 
 const ENTRY_POINTS = {
   millrace: '418.5 KB',
   'millrace/ioredis': '75.3 KB',
   'millrace/upstash': '47.1 KB',
-  'millrace/operate': '181.5 KB',
+  'millrace/operate': '182.1 KB',
   'millrace/lambda': '18.4 KB',
   'millrace/s3': '4.8 KB',
   'millrace/powertools': '47.8 KB',
