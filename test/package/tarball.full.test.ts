@@ -45,12 +45,26 @@ describe('the tarball', () => {
       .map((path) => path.slice(unpacked.length + 1))
       .filter(
         (path) =>
-          !/^(dist\/.+\.(js|d\.ts)(\.map)?|docs\/(runbook|servers)\.md|README\.md|LICENSE|CHANGELOG\.md|package\.json)$/.test(
+          !/^(dist\/.+\.(js|d\.ts)(\.map)?|docs\/[\w-]+\.md|infra\/(redis-acl\.txt|bundle\.yml|no-debug\.cjs)|README\.md|LICENSE|CHANGELOG\.md|package\.json)$/.test(
             path,
           ),
       )
 
     expect(unexpected).toEqual([])
+  })
+
+  test('has what every link of its documents leads to', async () => {
+    const documents = packed.files.map(({ path }) => path).filter((path) => path.endsWith('.md'))
+    const links = (await Promise.all(documents.map(linksOf))).flat()
+    const broken: string[] = []
+    for (const { from, link, path, anchor } of links) {
+      const isPacked = packed.files.some((file) => file.path === path)
+      if (!isPacked || (anchor && !(await anchorsOf(path)).includes(anchor))) broken.push(`${from}: ${link}`)
+    }
+
+    expect(documents.length).toBeGreaterThan(20)
+    expect(links.length).toBeGreaterThan(150)
+    expect(broken).toEqual([])
   })
 
   test('has no trace of the Node.js release that the repository runs on', async () => {
@@ -65,8 +79,8 @@ describe('the tarball', () => {
   test('is small', () => {
     expect(packed.files.length).toBeGreaterThan(5)
     expect(packed.files.length).toBeLessThan(2_050)
-    expect(packed.size).toBeLessThan(2_250_000)
-    expect(packed.unpackedSize).toBeLessThan(8_000_000)
+    expect(packed.size).toBeLessThan(2_330_000)
+    expect(packed.unpackedSize).toBeLessThan(8_250_000)
   })
 
   test('depends on @middy/core and @standard-schema/spec alone', async () => {
@@ -199,6 +213,29 @@ async function pack(destination: string): Promise<PackedTarball> {
   const [tarball] = Object.values(JSON.parse(stdout) as Record<string, PackedTarball>)
   if (tarball === undefined) throw new Error(`npm pack packed nothing: ${stdout}`)
   return tarball
+}
+
+/** A document of the tarball without its programs. */
+const proseOf = async (path: string) => (await readFile(join(unpacked, path), 'utf8')).replace(/^```.*?^```/gms, '')
+
+/** Its links within the tarball. */
+async function linksOf(from: string) {
+  const links = [...(await proseOf(from)).matchAll(/\]\((?!\w+:)([^)\s]+)\)/g)].map(([, link = '']) => link)
+  return links.map((link) => {
+    const [path = '', anchor] = link.split('#')
+    return { from, link, path: path === '' ? from : join(dirname(from), path), anchor }
+  })
+}
+
+/** What its headings may be linked by. */
+async function anchorsOf(path: string): Promise<string[]> {
+  const headings = [...(await proseOf(path)).matchAll(/^#+ (.*)$/gm)].map(([, heading = '']) => heading)
+  return headings.map((heading) =>
+    heading
+      .toLowerCase()
+      .replaceAll(/[^\p{L}\p{N} _-]/gu, '')
+      .replaceAll(' ', '-'),
+  )
 }
 
 async function readManifest(folder: string): Promise<Manifest> {
