@@ -130,12 +130,15 @@ describe("a user's project", () => {
     expect(output).toBe('')
   })
 
-  test('loads every entry point of the tarball', async () => {
+  test.each([
+    ['module', 'await import'],
+    ['commonjs', 'require'],
+  ])('loads every entry point of the tarball, as %s by %s', async (type, load) => {
     const program = `
       const names = ${JSON.stringify(ENTRY_POINTS)}
-      for (const name of names) if (Object.keys(await import(name)).length === 0) throw new Error(name + ' exports nothing')
+      for (const name of names) if (Object.keys(${load}(name)).length === 0) throw new Error(name + ' exports nothing')
       console.log(names.length)`
-    const { stdout } = await run(process.execPath, ['--input-type=module', '--eval', program], { cwd: project })
+    const { stdout } = await run(process.execPath, [`--input-type=${type}`, '--eval', program], { cwd: project })
 
     expect(stdout.trim()).toBe(`${ENTRY_POINTS.length}`)
   })
@@ -246,9 +249,10 @@ async function writeProject(folder: string): Promise<void> {
   await writeFile(join(folder, 'package.json'), JSON.stringify({ private: true, type: 'module' }))
   await writeFile(
     join(folder, 'tsconfig.json'),
-    JSON.stringify({ compilerOptions: COMPILER_OPTIONS, files: ['main.ts'] }),
+    JSON.stringify({ compilerOptions: COMPILER_OPTIONS, files: ['main.ts', 'common.cts'] }),
   )
   await writeFile(join(folder, 'main.ts'), MAIN)
+  await writeFile(join(folder, 'common.cts'), MAIN)
 }
 
 /** Links the packages, and what they depend on, into the project, as npm would have installed them. */
