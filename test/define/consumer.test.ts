@@ -249,7 +249,7 @@ describe('defineConsumer()', () => {
     ['a consumer', billing],
     ['a spread consumer', { ...billing, maxPollers: 16 }],
     ['the consumers of a set', jobs],
-    ['spread consumers of a set', { ...jobs, maxPollers: 16 }],
+    ['spread consumers of a set', Object.assign({}, jobs, { maxPollers: 16 })],
   ])('refuses %s, and says where to change its options', (_name, options) => {
     expect(() => defineConsumer(options as ConsumerOptions)).toThrow(
       new TypeError(

@@ -159,8 +159,8 @@ describe('README', () => {
       ...members(counts as string, 'SettleCounts'),
     ]
 
-    expect(named.toSorted()).toEqual(all.map((name) => name.replace('?', '')).toSorted())
-    expect(backlog.split(', ').toSorted()).toEqual(members(report as string, 'Backlog').toSorted())
+    expect(new Set(named)).toEqual(new Set(all.map((name) => name.replace('?', ''))))
+    expect(new Set(backlog.split(', '))).toEqual(new Set(members(report as string, 'Backlog')))
   })
 
   it('its promises are those of docs/guarantees.md', async () => {
