@@ -13,7 +13,10 @@ export interface ConsumerReport extends Readonly<SettleCounts> {
   readonly set?: string
   /** New entries that reached the poller. */
   readonly read: number
-  /** Entries that the claimer took over to run or to dead-letter. */
+  /**
+   * Entries that the run took over, to run or to dead-letter: a claimer of what a dead process left and of what was set aside and is due; of the latter also a poller that listens, or that
+   * drains with `rateLimit`, `concurrencyLimit` or `orderedBy`.
+   */
   readonly claimed: number
   /** Calls of handlers: deliveries whose event was read and had a route. */
   readonly invoked: number

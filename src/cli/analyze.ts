@@ -5,6 +5,7 @@ import type { Analysis } from '../operate/analyze/analysis.ts'
 import { analyze } from '../operate/analyze/analyze.ts'
 import type { AnalyzeProgress } from '../operate/analyze/options.ts'
 import type { NamedSet } from '../operate/inspect/set-totals.ts'
+import { listAbsentNames, type TypedNames } from './absent-names.ts'
 import { analysisLines } from './analysis-lines.ts'
 import { ANALYZE_USAGE, type AnalyzeCliOptions, analyzeUsageError, readAnalyzeOptions } from './analyze-options.ts'
 import { checkFigureFolders, drawFigures, loadFigureTools } from './draw-figures.ts'
@@ -42,6 +43,7 @@ async function analyzeTargets(
   signal: AbortSignal,
 ): Promise<readonly Analysis[]> {
   const given = { redis: cli.redis, ...(named !== undefined && { stream: [named] }), priorities }
+  const { group } = options
   const { redis, consumers, sets } = await connectInspectionTargets('analyze', modules, given)
   const bar = new ProgressBar(process.stderr)
   try {
@@ -62,10 +64,20 @@ async function analyzeTargets(
       analyses.push(analysis)
       if (signal.aborted) break
     }
+    bar.clear()
+    if (consumers.length === 0)
+      await noteAbsentNames({ redis, streams: targets.map(({ stream }) => stream), sets, group })
     return analyses
   } finally {
     bar.clear()
     await redis.close()
+  }
+}
+
+async function noteAbsentNames(names: TypedNames): Promise<void> {
+  for (const absent of await listAbsentNames(names)) {
+    console.error(`millrace analyze: ${absent}`)
+    process.exitCode = 1
   }
 }
 

@@ -9,6 +9,7 @@ import { type UnpackedService, unpackService } from '../local/service.ts'
 import { DEV_USAGE, type DevOptions, readDevOptions } from './dev-options.ts'
 import { functionOutputLine, invocationLine } from './invocation-line.ts'
 import { packageService } from './package-service.ts'
+import { printableName } from './text/printable.ts'
 import { watchSources } from './watch.ts'
 
 /** How long what runs at a Ctrl-C may go on; then it is killed. */
@@ -55,8 +56,8 @@ async function runService(options: DevOptions, signal: AbortSignal, cleanups: Cl
   })
   cleanups.push(() => lambda.close())
   const folder = options.template === undefined ? process.cwd() : dirname(resolve(options.template))
-  const onChange = oneAtATime(() => redeploy(build, lambda, signal))
-  cleanups.push(await watchSources(folder, () => void onChange()))
+  const onChange = oneAtATime((path) => redeploy(path, build, lambda, signal))
+  cleanups.push(await watchSources(folder, (path) => void onChange(path)))
   tellReady(service, lambda.url, redisUrl)
   // nobody wants to wait a minute for the first sign of life
   lambda.tick()
@@ -96,11 +97,12 @@ function createBuild(options: DevOptions, work: string, signal: AbortSignal): ()
 }
 
 async function redeploy(
+  path: string,
   build: () => Promise<UnpackedService>,
   lambda: LocalLambda,
   signal: AbortSignal,
 ): Promise<void> {
-  say('A source changed: deploying again')
+  say(`A source changed, ${printableName(path)}: deploying again`)
   try {
     const { functions, schedules } = await build()
     await lambda.deploy(...functions)
@@ -112,17 +114,18 @@ async function redeploy(
   }
 }
 
-/** Runs the work when called, once more if it was called meanwhile, never twice at a time. */
-function oneAtATime(work: () => Promise<void>): () => Promise<void> {
+/** Runs the work when called, once more, for the last call, if it was called meanwhile, never twice at a time. */
+function oneAtATime(work: (path: string) => Promise<void>): (path: string) => Promise<void> {
   let isUnderway = false
-  let isWanted = false
-  return async () => {
-    isWanted = true
+  let wanted: string | undefined
+  return async (path) => {
+    wanted = path
     if (isUnderway) return
     isUnderway = true
-    while (isWanted) {
-      isWanted = false
-      await work()
+    while (wanted !== undefined) {
+      const next = wanted
+      wanted = undefined
+      await work(next)
     }
     isUnderway = false
   }

@@ -55,7 +55,8 @@ Which (letters have to fit all that is given):
   --payload           show: the entry's own fields, too
   --json              for machines: one object a line
 
-Exits with 0, with 1 if letters were left that should have gone, or none has the id, and with 2 on wrong usage.`
+Exits with 0, with 1 if letters were left that should have gone, none has the id, or there is no such stream or group, and with 2
+on wrong usage.`
 
 /**
  * What a command line says; `undefined` if it asks for help.

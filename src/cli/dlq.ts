@@ -1,8 +1,10 @@
 import type { DeadLetter, UnreadableDeadLetter } from '../core/dead-letter/parse-dead-letter.ts'
+import type { Consumer } from '../define/consumer.ts'
 import type { Connection } from '../group/connection.ts'
 import type { DeadLetterFilters, DeadLetterSource } from '../operate/dead-letters/dead-letter-pages.ts'
 import type { DeadLetterProgress } from '../operate/dead-letters/dead-letters.ts'
 import { dropDeadLetters, listDeadLetters, redriveDeadLetters } from '../operate/dead-letters/dead-letters.ts'
+import { listAbsentNames } from './absent-names.ts'
 import { confirm } from './confirm.ts'
 import { DLQ_USAGE, type DlqOptions, readDlqOptions } from './dlq-options.ts'
 import { createDeadLetterTable, deadLetterJson, deadLetterLines } from './letter-text.ts'
@@ -30,16 +32,22 @@ export async function run(args: readonly string[], signal: AbortSignal): Promise
   if (options === undefined) return console.log(DLQ_USAGE)
   const targets = await connectInspectionTargets(`dlq ${options.action}`, options.modules, options.targets)
   try {
-    const isDone = await ACTIONS[options.action]({
-      options,
-      signal,
-      redis: targets.redis,
-      sources: sourcesOf(options, targets),
-    })
-    if (!isDone) process.exitCode = 1
+    const sources = sourcesOf(options, targets)
+    const work = { options, signal, redis: targets.redis, sources }
+    if (targets.consumers.length === 0) await checkNames(work, targets)
+    if (!(await ACTIONS[options.action](work))) process.exitCode = 1
   } finally {
     await targets.redis.close()
   }
+}
+
+/** @throws {Error} A stream or group that was typed is not there, nor any letter. */
+async function checkNames({ options, sources, redis }: Work, targets: InspectionTargets): Promise<void> {
+  const [absent] = await listAbsentNames(targets)
+  if (absent === undefined) return
+  // those of a group that was lost lie there all the same
+  for (const source of sources) for await (const _letter of listDeadLetters(source, { redis, limit: 1 })) return
+  throw new Error(`millrace dlq ${options.action}: ${absent}`)
 }
 
 interface Work {
@@ -61,7 +69,9 @@ function sourcesOf(
     if (deadLetters !== undefined) throw new UsageError(`${command}: --dead-letters goes without a module`)
     const named = consumers.filter(({ stream }) => streams.includes(stream))
     if (named.length === 0) throw new UsageError(`${command}: no consumer of that stream in the module`)
-    return named
+    // two consumers of one group have the same letters
+    const whose = ({ stream, group, keys }: Consumer) => JSON.stringify([stream, group, keys.deadLetters])
+    return [...Map.groupBy(named, whose).values()].flatMap(([first]) => first ?? [])
   }
   if (streams.length === 0 || group === undefined)
     throw new UsageError(`${command}: a MODULE, or --stream and --group, must say whose dead letters`)

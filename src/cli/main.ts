@@ -1,4 +1,5 @@
 #!/usr/bin/env node
+import { readFile } from 'node:fs/promises'
 import { quotedValue } from '../errors.ts'
 import { UsageError } from './usage-error.ts'
 
@@ -16,7 +17,7 @@ const USAGE = `millrace COMMAND [options]
   resume  resumes what was paused
   register  says who owns a stream's groups, what they promise and need
 
-millrace COMMAND --help says more.`
+millrace COMMAND --help says more; millrace --version says which version this is.`
 
 /** What a shell takes for wrong usage. */
 const EXIT_USAGE = 2
@@ -72,9 +73,16 @@ try {
 // what a consumer's module has opened, such as a connection of its own, would keep the program from ending
 process.stdout.write('', () => process.exit())
 
+/** The package's. */
+async function readVersion(): Promise<string> {
+  const text = await readFile(new URL('../../package.json', import.meta.url), 'utf8')
+  return (JSON.parse(text) as { readonly version: string }).version
+}
+
 /** @throws {UsageError} No such command, or its options are wrong. */
 async function main(name: string | undefined, args: readonly string[]): Promise<void> {
   if (name === '--help' || name === '-h' || name === 'help') return console.log(USAGE)
+  if (name === '--version' || name === '-v') return console.log(await readVersion())
   const load = Object.hasOwn(COMMANDS, name ?? '') ? COMMANDS[name as string] : undefined
   if (load === undefined)
     throw new UsageError(name === undefined ? USAGE : `millrace: no command ${quotedValue(name)}\n\n${USAGE}`)

@@ -2,6 +2,7 @@ import { userInfo } from 'node:os'
 import { sharedStream } from '../core/keys.ts'
 import type { Consumer } from '../define/consumer.ts'
 import { type Paused, pause } from '../operate/pause/pause.ts'
+import { listAbsentNames } from './absent-names.ts'
 import { PAUSE_USAGE, readPauseOptions } from './pause-options.ts'
 import { pauseText } from './pause-text.ts'
 import { connectInspectionTargets, streamsOf } from './targets.ts'
@@ -33,6 +34,8 @@ export async function run(args: readonly string[]): Promise<void> {
       else for (const line of pausedLines(paused, whatOf({ ...options, stream }))) console.log(line)
     }
     noteRoute(members[0]?.consumer, type)
+    if (type !== undefined && options.module === undefined)
+      console.error(`--module FILE says whether its consumer has a route for ${printableName(type)}`)
   } finally {
     await redis.close()
   }
@@ -63,7 +66,7 @@ interface Which {
   readonly redis?: string | undefined
 }
 
-/** A connection, which must be closed; and the stream, or those of a set, each with the consumer of that group if a module is given. @throws {UsageError} The module has none. */
+/** A connection, which must be closed; and the stream, or those of a set, each with the consumer of that group if a module is given. @throws {UsageError} The module has none. @throws {Error} Without a module: the server has none. */
 export async function openGroup(command: string, { stream, group, module, priorities, redis: url }: Which) {
   const modules = module === undefined ? [] : [module]
   const targets = { redis: url, group, ...(priorities !== undefined && { stream: [stream], priorities }) }
@@ -75,8 +78,12 @@ export async function openGroup(command: string, { stream, group, module, priori
   // whose circuit breakers they are: a set's are of none of its streams
   const set = sets.find(({ name }) => name === stream)
   const gates = members[0]?.consumer ?? { stream: set ? sharedStream(set.name) : stream, group }
-  if (module === undefined || members.every(({ consumer }) => consumer)) return { redis, members, gates }
+  const names = { redis, streams: members.map((member) => member.stream), sets, group }
+  const [absent] = module === undefined ? await listAbsentNames(names) : []
+  if (absent === undefined && (module === undefined || members.every(({ consumer }) => consumer)))
+    return { redis, members, gates }
   await redis.close()
+  if (absent !== undefined) throw new Error(`millrace ${command}: ${absent}`)
   throw new UsageError(`millrace ${command}: no consumer of stream ${printableName(stream)} in ${module}`)
 }
 

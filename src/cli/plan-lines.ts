@@ -3,12 +3,13 @@ import type { MemoryPlan } from '../operate/plan/memory.ts'
 import { type PlanOptions, type ResolvedPlanOptions, resolvePlanOptions } from '../operate/plan/options.ts'
 import type { Plan } from '../operate/plan/plan.ts'
 import type { RateLimitPlan } from '../operate/plan/rate-limits.ts'
+import type { ExceededTimeout } from '../operate/plan/timeouts.ts'
 import { printableName } from './text/printable.ts'
 
 /** A plan as a reader sees it. */
 export function planLines(
   name: string,
-  { latency, retries, capacity, rateLimits, memory, month }: Plan,
+  { latency, retries, capacity, timeouts, rateLimits, memory, month }: Plan,
   given: PlanOptions,
 ): string[] {
   const options = resolvePlanOptions(given)
@@ -23,6 +24,7 @@ export function planLines(
     `Latency        mean ${time(latency.meanMs)}, worst ${time(latency.worstMs)}; after a crash at most ${time(latency.afterCrashMs)}`,
     `Retries        the first at most ${time(retries.firstMs)} late, others ${time(retries.laterMs)}; waiting takes at most ${amount(retries.waitingGbSeconds)} GB-seconds in 30 days`,
     `Capacity       ${amount(capacity.eventsPerSecond)} events/s, ${capacity.keepsUp ? `of which ${used} % are used` : 'less than come: THE STREAM GROWS'}`,
+    ...timeouts.map((limit) => timeoutText(limit, handlerMs)),
     ...rateLimits.map((limit) => rateLimitText(limit, backlog)),
     ...memoryLines(memory, options),
     '',
@@ -40,6 +42,11 @@ export function planLines(
     ]),
     ...priceLines(month.price),
   ]
+}
+
+function timeoutText({ handlerTimeoutMs, eventTypes }: ExceededTimeout, handlerMs: number): string {
+  const of = eventTypes.length === 0 ? '' : ` of ${eventTypes.map(printableName).join(', ')}`
+  return `Timeouts       handlers take ${time(handlerMs)}, handlerTimeoutMs${of} is ${time(handlerTimeoutMs)}: EVERY CALL TIMES OUT`
 }
 
 function rateLimitText(limit: RateLimitPlan, backlog: number): string {

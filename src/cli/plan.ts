@@ -75,7 +75,7 @@ export async function run(args: readonly string[]): Promise<void> {
   const options = readOptions(values)
   // a consumer's module may insist on it, as the sample's does; nothing connects there
   process.env.REDIS_URL ??= 'redis://plan.invalid'
-  const consumers = (await Promise.all(positionals.map((file) => loadConsumers('plan', file)))).flat()
+  const consumers = new Set((await Promise.all(positionals.map((file) => loadConsumers('plan', file)))).flat())
   // the members of a set are one
   const subjects = [...Map.groupBy(consumers, (consumer) => consumer.set?.share ?? consumer).values()]
   if (values.acl) return printUsers(subjects)
@@ -88,10 +88,11 @@ export async function run(args: readonly string[]): Promise<void> {
   }
 }
 
-/** A line a user, as an ACL file has it but for the password. */
+/** A line a user, as an ACL file has it but for the password: consumers of one group share theirs. */
 function printUsers(subjects: readonly ConsumerSet[]): void {
   if (subjects.length === 0) throw new UsageError('millrace plan: --acl needs a MODULE')
-  for (const subject of subjects) {
+  for (const those of Map.groupBy(subjects, (subject) => JSON.stringify(namesOf(subject))).values()) {
+    const subject = those.flat()
     const { stream, group } = namesOf(subject)
     for (const [role, access] of Object.entries(accessOf(subject)))
       console.log(`user ${`${stream}-${group}-${role}`.replace(/\s/g, '-')} ${access}`)

@@ -25,7 +25,8 @@ ${TARGET_USAGE}
   --json         one JSON document; with --watch one per line
 
 Dead letters that lie elsewhere than in {stream}:<group>:dlq are found only by MODULE. A lag of "10+" is ten or more, where
-the server does not know; "?" is what it does not report, with the reason below.`
+the server does not know; "?" is what it does not report, with the reason below. Exits with 1 where a stream or group that is
+named, and is of no MODULE, is not there.`
 
 /** @throws {UsageError} An unknown option, or a value that is none. */
 export function readStatusOptions(args: readonly string[]): StatusOptions {

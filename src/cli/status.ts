@@ -1,7 +1,8 @@
 import { MillraceError } from '../errors.ts'
 import { inspectStreams } from '../operate/inspect/inspect.ts'
-import type { Inspection } from '../operate/inspect/inspection.ts'
+import type { Inspection, StreamInspection } from '../operate/inspect/inspection.ts'
 import { sleepUnlessAborted, untilAborted } from '../operate/until-aborted.ts'
+import { listAbsentNames } from './absent-names.ts'
 import { statusLines } from './status-lines.ts'
 import { readStatusOptions, STATUS_USAGE, type StatusOptions } from './status-options.ts'
 import { connectInspectionTargets, type InspectionTargets } from './targets.ts'
@@ -25,9 +26,25 @@ export async function run(args: readonly string[], signal: AbortSignal): Promise
     const first = await untilAborted(look(), signal)
     if (first === undefined) return
     if (options.watchSeconds !== undefined) await watch(look, first, { ...options, targets, signal })
-    else console.log(options.json ? printableJson(first, 2) : statusLines(first, options).join('\n'))
+    else {
+      console.log(options.json ? printableJson(first, 2) : statusLines(first, options).join('\n'))
+      await noteAbsentNames(first, targets)
+    }
   } finally {
     await redis.close()
+  }
+}
+
+/** A module's streams and groups may be yet to come; what somebody typed and is not there may be mistyped. */
+async function noteAbsentNames({ streams: seen }: Inspection, targets: InspectionTargets): Promise<void> {
+  const known = new Set(targets.consumers.map(({ stream }) => stream))
+  const streams = targets.streams.filter((stream) => !known.has(stream))
+  const isAbsent = ({ stream, state, missingGroups }: StreamInspection) =>
+    streams.includes(stream) && (state === 'missing' || missingGroups.length > 0)
+  if (!seen.some(isAbsent)) return
+  for (const absent of await listAbsentNames({ ...targets, streams })) {
+    console.error(`millrace status: ${absent}`)
+    process.exitCode = 1
   }
 }
 

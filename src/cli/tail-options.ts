@@ -32,7 +32,7 @@ Prints what is added to a stream: entry id, time, event type, event id, producer
   --type T       only events of that type; may be repeated
   --event-id E   only events of that id; may be repeated
   --count N      ends after so many
-  --to-end       ends once it has shown what is there
+  --to-end       ends once it has shown what is there, with 1 where there is no such stream
   --payload      payloads, too, long ones cut unless with --json; of what is no event, its fields
   --json         one JSON document a line
   --redis URL    the server: redis://, rediss:// or https:// (default: the variable REDIS_URL)`

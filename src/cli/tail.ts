@@ -1,5 +1,6 @@
 import { envelopeCodec } from '../core/codec.ts'
 import { createOperatorSender } from '../group/redis/redis-connection.ts'
+import { listAbsentNames, type TypedNames } from './absent-names.ts'
 import { followStream } from './follow-stream.ts'
 import { createTailLineFormatter, readTailedEntry, type TailedEntry, tailedEntryJson } from './tail-line.ts'
 import { readTailOptions, TAIL_USAGE, type TailOptions } from './tail-options.ts'
@@ -24,6 +25,7 @@ export async function run(args: readonly string[], signal: AbortSignal): Promise
     const set = sets.find((one) => streams.every((stream) => one.streams.includes(stream)))
     if (streams.length !== 1 && !(set && streams.length === set.streams.length))
       throw new UsageError(`millrace tail: one --stream must be named, got ${streams.length}`)
+    if (consumers.length === 0) await noteAbsentNames({ redis, streams, sets }, options)
     const columns = createTailLineFormatter(options.payload)
     const lineOf = (stream: string, entry: TailedEntry) => {
       const of = streams.length > 1 ? stream : undefined
@@ -49,6 +51,14 @@ export async function run(args: readonly string[], signal: AbortSignal): Promise
     enough.abort()
     await redis.close()
   }
+}
+
+/** What is yet to come is waited for; what is to have an end must be there. */
+async function noteAbsentNames(names: TypedNames, { toEnd }: TailOptions): Promise<void> {
+  const [absent] = await listAbsentNames(names)
+  if (absent === undefined) return
+  if (toEnd) throw new Error(`millrace tail: ${absent}`)
+  console.error(`millrace tail: ${absent}; waiting for it`)
 }
 
 function isWanted({ event }: TailedEntry, { types, eventIds }: TailOptions): boolean {

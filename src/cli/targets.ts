@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs'
 import { resolve } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import type { ServerAddress } from '../clients/rest-url.ts'
@@ -9,6 +10,7 @@ import { quotedValue } from '../errors.ts'
 import type { Connection } from '../group/connection.ts'
 import type { NamedSet } from '../operate/inspect/set-totals.ts'
 import { setsOf } from '../operate/inspect/set-totals.ts'
+import { printable } from './text/printable.ts'
 import { UsageError } from './usage-error.ts'
 
 /** The options of every command that inspects a server, for `parseArgs`. */
@@ -99,7 +101,8 @@ function namedSets(command: string, streams: readonly string[], priorities: stri
 
 /** The consumers of modules, or those of one group. @throws {UsageError} There are some, and none of that group. */
 async function consumersIn(command: string, modules: readonly string[], group: string | undefined) {
-  const loaded = (await Promise.all(modules.map((file) => loadConsumers(command, file)))).flat()
+  // a module may export those of another one, too
+  const loaded = [...new Set((await Promise.all(modules.map((file) => loadConsumers(command, file)))).flat())]
   const consumers = loaded.filter((consumer) => group === undefined || consumer.group === group)
   if (loaded.length > 0 && consumers.length === 0)
     throw new UsageError(`millrace ${command}: no consumer of group ${quotedValue(group)} in ${modules.join(', ')}`)
@@ -149,8 +152,15 @@ function shown(address: ServerAddress): string {
   return address.hosts.map(({ host, port }) => `${host.includes(':') ? `[${host}]` : host}:${port}`).join(',')
 }
 
-/** The consumers that a module exports. @throws {UsageError} It has none, or cannot be loaded. */
+/** Commands whose words are modules, though the stream of others is a word: whoever gives one its name means that. */
+const WITH_STREAM_OPTION = /^(status|tail|doctor|dlq)\b/
+
+/** The consumers that a module exports. @throws {UsageError} It has none, is not there, or cannot be loaded. */
 export async function loadConsumers(command: string, file: string): Promise<Consumer[]> {
+  if (!existsSync(resolve(file))) {
+    const hint = WITH_STREAM_OPTION.test(command) ? '; a stream is named by --stream' : ''
+    throw new UsageError(`millrace ${command}: cannot load ${printable(file)}: there is no such file${hint}`)
+  }
   let exports: Record<string, unknown>
   try {
     exports = (await import(pathToFileURL(resolve(file)).href)) as Record<string, unknown>

@@ -188,7 +188,14 @@ class WaitingIoredisTransport extends IoredisTransport implements WaitingTranspo
 /** @param prefix Of the client, which has been put before the keys. */
 function put(client: IoredisClient, commands: readonly RedisCommand[], prefix: string): Sending {
   const putSome = (some: readonly RedisCommand[]) => putPart(client, some, prefix)
-  return commands.length > PART ? new PartedPipeline(commands, putSome, client) : putSome(commands)
+  return commands.length > PART && isWritable(client)
+    ? new PartedPipeline(commands, putSome, client)
+    : putSome(commands)
+}
+
+/** Else a client keeps what it is given: when it is ready and loses its connection at once, it may send some of the parts again, and others not. */
+function isWritable({ status, stream }: IoredisClient): boolean {
+  return status === 'ready' && stream?.writable === true
 }
 
 function putPart(client: IoredisClient, commands: readonly RedisCommand[], prefix: string): IoredisPipeline {

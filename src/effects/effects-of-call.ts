@@ -58,7 +58,11 @@ export class EffectsOfCall implements CallEffects {
 
   #entryIdOf(event: BatchEvent): string {
     const id: unknown = event?.entryId
-    if (!this.#isBatch) throw wrongUseError('collect effects', 'event must be left out: the handler has one')
+    if (!this.#isBatch)
+      throw wrongUseError(
+        'collect effects',
+        'event must be left out: the handler has one (in tests createBatchContext makes the context of a batch)',
+      )
     if (typeof id !== 'string' || id === '' || !this.#idempotencyKeys.has(id))
       throw wrongUseError('collect effects', 'event must be one of the batch that the handler was called with')
     return id

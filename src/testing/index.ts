@@ -7,7 +7,7 @@ export type {
   MemoryValue,
 } from '../group/memory/memory-connection.ts'
 export { connectMemory } from '../group/memory/memory-connection.ts'
-export { createHandlerContext, effectsOf } from './handler-context.ts'
+export { createBatchContext, createHandlerContext, effectsOf } from './handler-context.ts'
 export type { MemoryStore } from './memory-store.ts'
 export { memoryStore } from './memory-store.ts'
 export type { VirtualClock, VirtualClockOptions } from './virtual-clock.ts'

@@ -1,6 +1,9 @@
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { pathToFileURL } from 'node:url'
 import { NonRetryableError, orderedBy, poll } from 'millrace'
-import { expect, test } from 'vitest'
+import { expect, onTestFinished, test } from 'vitest'
 import { claimOnce } from '../support/claim-once.ts'
 import type { Scenario } from '../support/scenario.ts'
 import { billing, DLQ, noting, startScenario } from '../support/scenario.ts'
@@ -215,4 +218,43 @@ test.each<[string, string[], RegExp]>([
 
   await run.printed(line)
   expect(await run.exit).toBe(2)
+})
+
+test('names that are not there are no empty list', async () => {
+  const { dlq, raw } = await aShop('a')
+  const of = (stream: string, group: string) => ['--stream', stream, '--group', group]
+  const noStream = 'the stream must exist, got "oders"; millrace status lists those that there are'
+  const noGroup =
+    'the group must exist on "orders", got "biling": its poller makes it when it first runs; it has "billing"'
+
+  expect(await ended(dlq('ls', ...of('oders', 'billing')))).toEqual([1, `millrace dlq ls: ${noStream}`])
+  expect(await ended(dlq('ls', ...of('orders', 'biling'), '--json'))).toEqual([1, `millrace dlq ls: ${noGroup}`])
+  for (const action of ['redrive', 'drop'])
+    expect(await ended(dlq(action, ...of('orders', 'biling'), '--all', '--dry-run'))).toEqual([
+      1,
+      `millrace dlq ${action}: ${noGroup}`,
+    ])
+  await raw.xgroup('DESTROY', 'orders', 'billing')
+  expect((await ended(dlq('ls', ...GROUP, '--json')))[0], 'letters of a lost group').toBe(0)
+})
+
+test('two consumers of one group have their letters once', async () => {
+  const { dlq, ids } = await aShop('a', 'b')
+  const folder = await mkdtemp(join(tmpdir(), 'millrace-'))
+  onTestFinished(() => rm(folder, { recursive: true }))
+  const twice = join(folder, 'twice.mjs')
+  await writeFile(
+    twice,
+    `import { billing } from ${JSON.stringify(pathToFileURL(MODULE).href)}
+    export const [one, other] = [billing, { ...billing }]`,
+  )
+
+  for (const modules of [[twice], [MODULE, twice]]) {
+    const [, ...lines] = await ended(dlq('ls', ...modules, '--json'))
+    expect(lines.map((line) => (JSON.parse(String(line)) as { id: string }).id)).toEqual(ids)
+    expect(await ended(dlq('redrive', ...modules, '--all', '--dry-run'))).toEqual([
+      0,
+      'billing on orders: would be redriven 2',
+    ])
+  }
 })

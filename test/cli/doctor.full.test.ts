@@ -75,6 +75,15 @@ describe('millrace doctor', () => {
     expect(lines.filter((line) => line.includes('dead-letters'))).toEqual([])
   })
 
+  test('says which names there are where those that were typed are not there', async () => {
+    const scenario = await healthy()
+
+    expect((await doctor(scenario, '--stream', 'orders', '--group', 'biling')).text).toContain(
+      'Fix: poll, or compare the name: the stream has "billing"',
+    )
+    expect((await doctor(scenario, '--stream', 'jobs')).text).toContain('a set of streams needs --priorities, too')
+  })
+
   test.each([
     ['a wrong password', ':wrong@', /^millrace doctor: WRONGPASS/],
     ['no password', '', /^millrace doctor: NOAUTH/],

@@ -1,4 +1,4 @@
-import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
@@ -35,6 +35,32 @@ test.each<[string, string[], number, RegExp]>([
 
   await run.printed(line)
   expect(await run.exit).toBe(code)
+})
+
+test.each(['--version', '-v'])('%s prints the version of the package', async (option) => {
+  const run = millrace([option])
+
+  expect(await run.exit).toBe(0)
+  const { version } = JSON.parse(await readFile('package.json', 'utf8')) as { version: string }
+  expect(run.lines).toEqual([version])
+})
+
+test.each([
+  ['status', [], '; a stream is named by --stream'],
+  ['tail', [], '; a stream is named by --stream'],
+  ['doctor', [], '; a stream is named by --stream'],
+  ['dlq ls', [], '; a stream is named by --stream'],
+  ['plan', [], ''],
+  ['analyze', ['--module'], ''],
+])('%s says that a module is not there, and what names a stream', async (command, option, hint) => {
+  const run = millrace(
+    [...command.split(' '), ...option, 'orders', '--redis', 'redis://127.0.0.1:1'].filter(
+      (word) => command !== 'plan' || !/redis/.test(word),
+    ),
+  )
+
+  expect(await run.exit).toBe(2)
+  expect(run.lines).toEqual([`millrace ${command}: cannot load orders: there is no such file${hint}`])
 })
 
 test('a command ends when it is done, whatever a module has left open', async () => {

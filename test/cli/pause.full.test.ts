@@ -1,6 +1,6 @@
 import { userInfo } from 'node:os'
 import { join } from 'node:path'
-import { poll } from 'millrace'
+import { type Consumer, poll } from 'millrace'
 import { diagnose, pause } from 'millrace/operate'
 import { expect, onTestFinished, test } from 'vitest'
 import { startRedisServer } from '../../tools/redis-server.ts'
@@ -63,6 +63,7 @@ test('a second pause says who paused it before, and changes only what is given',
       new RegExp(`^Paused OrderPaid in group billing of orders: by ${username} .* ago, until ${until}: wrong amounts$`),
     ),
     expect.stringMatching(new RegExp(`^It was paused already by ${username} .* ago: wrong amounts$`)),
+    '--module FILE says whether its consumer has a route for OrderPaid',
   ])
 })
 
@@ -89,9 +90,9 @@ test('prints one object for machines', async () => {
 })
 
 test.each<[exit: number, what: string, args: string[], line: RegExp]>([
-  [1, 'a group that is not there', ['pause', 'orders', 'search'], /there must be such a group/],
-  [1, 'a stream that is not there', ['pause', 'returns', 'billing'], /there must be such a group/],
-  [1, 'to resume a group that is not there', ['resume', 'orders', 'search'], /there must be such a group/],
+  [1, 'a group that is not there', ['pause', 'orders', 'search'], /the group must exist on "orders", got "search"/],
+  [1, 'a stream that is not there', ['pause', 'returns', 'billing'], /the stream must exist, got "returns"/],
+  [1, 'to resume a group that is not there', ['resume', 'orders', 'search'], /the group must exist on "orders"/],
   [1, 'to resume what is not paused', ['resume', 'orders', 'billing'], /^Not paused: group billing of orders$/],
   [1, 'a time that is over', ['pause', 'orders', 'billing', '--until', '2020-01-02T03:00Z'], /must be in the future/],
   [2, 'a time that is none', ['pause', 'orders', 'billing', '--until', 'tomorrow'], /--until must be a time such as/],
@@ -163,6 +164,23 @@ test('the doctor shows what is paused, warns after a day, and of what it cannot 
     ['warning', 'What is paused cannot be read, and is not paused', expect.stringContaining('GETDEL')],
   ])
   expect(await poll(consumer, { redis })).toMatchObject({ paused: false, drained: true })
+})
+
+test('the doctor warns of a paused type that the consumer has no route for', async () => {
+  const { redis, run } = await aShop()
+  await run('pause', 'orders', 'billing', '--type', 'OrderPayed', '--by', 'anna')
+  const seen = async (...consumers: Consumer[]) =>
+    (await diagnose(consumers, { redis, streams: ['orders'] }))
+      .filter(({ check }) => check === 'paused')
+      .map(({ severity, message }) => [severity, message])
+
+  expect(await seen(billing(() => {}))).toEqual([
+    [
+      'warning',
+      expect.stringMatching(/^"OrderPayed" has been paused by "anna" for .*; the consumer has no route for it/),
+    ],
+  ])
+  expect(await seen()).toEqual([['info', expect.not.stringContaining('no route')]])
 })
 
 test('closes a circuit breaker by hand, and says which were open', async () => {

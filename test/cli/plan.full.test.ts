@@ -1,8 +1,8 @@
 import { execFile } from 'node:child_process'
-import { readFile } from 'node:fs/promises'
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
-import { describe, expect, test } from 'vitest'
+import { describe, expect, onTestFinished, test } from 'vitest'
 import { millrace } from './millrace.ts'
 
 const run = promisify(execFile)
@@ -44,6 +44,16 @@ describe('millrace plan', () => {
 
     expect(text).toMatch(/^Latency {8}mean without end, worst without end/m)
     expect(text).toMatch(/^Capacity .* less than come: THE STREAM GROWS$/m)
+  })
+
+  test('shouts where every call times out', async () => {
+    const line = 'Timeouts       handlers take 20 s, handlerTimeoutMs is 10 s: EVERY CALL TIMES OUT'
+
+    expect((await planned('--handler-ms', '20000', '--timeout', '900')).text.split('\n')).toContain(line)
+    expect((await planned('--handler-ms', '10000')).text).not.toContain('TIMES OUT')
+    expect((await planned(MODULE, '--handler-ms', '20000')).text).toContain(
+      'handlerTimeoutMs of OrderPaid, OrderShipped is 10 s',
+    )
   })
 
   test('says how much of maxmemory a stream will take, and what to lower', async () => {
@@ -88,6 +98,29 @@ describe('millrace plan', () => {
 
     await program.printed(line)
     expect(await program.exit).toBe(2)
+  })
+})
+
+describe('consumers of one group', () => {
+  test('--acl prints the users of a group once, with the rights of all its consumers', async () => {
+    const folder = await mkdtemp(join(root, 'test/cli/plan-'))
+    onTestFinished(() => rm(folder, { recursive: true }))
+    const file = join(folder, 'consumers.mjs')
+    await writeFile(
+      file,
+      `import { defineConsumer, defineEvent, on } from 'millrace'
+      const payload = { '~standard': { version: 1, vendor: 'test', validate: (value) => ({ value }) } }
+      const of = (mode) => defineConsumer({ stream: 'orders', group: 'billing', mode, routes: [on(defineEvent('A', { payload }), () => {})] })
+      export const [one, other] = [of('drain'), of('listen')]`,
+    )
+    const { code, text } = await planned('--acl', file)
+
+    expect(code).toBe(0)
+    expect(text.split('\n').map((line) => line.split(' ')[1])).toEqual([
+      'orders-billing-poller',
+      'orders-billing-claimer',
+    ])
+    expect(text).toContain('+zrangebylex')
   })
 })
 

@@ -225,3 +225,42 @@ test('millrace resume --breaker closes the circuit breaker of a set, and status 
   expect([closed.code, again.code]).toEqual([0, 1])
   expect(closed.text.match(/Closed the circuit breaker/g)).toHaveLength(1)
 })
+
+test.each<[command: string, args: string[]]>([
+  ['dlq ls', ['--stream', 'jobs', '--group', 'work']],
+  ['status', ['--stream', 'jobs']],
+  ['tail', ['--stream', 'jobs', '--to-end']],
+  ['analyze', ['jobs']],
+  ['pause', ['jobs', 'work']],
+  ['resume', ['jobs', 'work']],
+])('millrace %s says what the name of a set needs', async (command, args) => {
+  const { run } = await aSet()
+  const { code, lines } = await run(...command.split(' '), ...args)
+
+  expect(code).toBe(1)
+  expect(lines).toContain(
+    `millrace ${command}: the stream must exist, got "jobs"; there are "{jobs}:high", "{jobs}:low": if they are a set, --priorities must say how they end, the highest first`,
+  )
+})
+
+test('a set has to have one of its streams, and a group on one of them', async () => {
+  const { run } = await aSet()
+  const ls = async (stream: string, priorities: string, group = 'work') =>
+    run('dlq', 'ls', '--stream', stream, '--priorities', priorities, '--group', group)
+  expect((await ls('jobs', 'high,never')).code).toBe(0)
+
+  const none = await ls('jobs', 'urgent,never')
+  expect([none.code, none.text]).toEqual([
+    1,
+    expect.stringMatching(
+      /one of the streams of "jobs" must exist, got "{jobs}:urgent", "{jobs}:never"; there are "{jobs}:high"/,
+    ),
+  ])
+  const noGroup = await ls('jobs', 'high,low', 'wrok')
+  expect([noGroup.code, noGroup.text]).toEqual([
+    1,
+    expect.stringMatching(/the group must exist on "jobs", got "wrok": .*; it has "work"$/m),
+  ])
+  expect((await run('status', '--stream', '{jobs}:high')).code).toBe(0)
+  expect((await run('status', '--stream', 'jobs:high')).text).toContain('; there is "{jobs}:high"')
+})

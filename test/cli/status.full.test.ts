@@ -1,4 +1,7 @@
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { pathToFileURL } from 'node:url'
 import { NonRetryableError, poll } from 'millrace'
 import type { Inspection } from 'millrace/operate'
 import { expect, onTestFinished, test } from 'vitest'
@@ -99,13 +102,17 @@ test('millrace status says what is not there', async () => {
   await raw.xadd('orders', '*', 'a', 'b')
 
   const named = ['--stream', 'text', '--stream', 'nowhere', '--stream', 'orders', '--group', 'billing']
-  expect((await printed(['status', '--redis', server.url, ...named])).lines).toEqual([
+  const { code, lines } = await printed(['status', '--redis', server.url, ...named])
+  expect([code, ...lines]).toEqual([
+    1,
     'text not a stream',
     '',
     'nowhere no such stream',
     '',
     'orders 1 entry, SIZE, first AGE ago, last AGE ago',
     ' ! no group billing: its poller makes it when it first runs',
+    'millrace status: the stream must exist, got "nowhere"; millrace status lists those that there are',
+    'millrace status: the group must exist on "orders", got "billing": its poller makes it when it first runs; it has none',
   ])
 })
 
@@ -137,13 +144,22 @@ test('millrace status reads streams and groups from a module, and says which gro
   await raw.xadd('others', '*', 'a', 'b')
   const file = join(import.meta.dirname, '../../functions/orders/consumer.ts')
 
+  const folder = await mkdtemp(join(tmpdir(), 'millrace-'))
+  onTestFinished(() => rm(folder, { recursive: true }))
+  const twice = join(folder, 'twice.mjs')
+  const more = `import { billing } from ${JSON.stringify(pathToFileURL(file).href)}\nexport const other = { ...billing }`
+  await writeFile(twice, `export * from ${JSON.stringify(pathToFileURL(file).href)}\n${more}`)
+
   const env = { ...nothing, ORDERS_STREAM: 'shop' }
-  const { code, lines } = await printed(['status', file, '--redis', server.url], env)
-  expect([code, ...lines]).toEqual([
-    0,
-    'shop 1 entry, SIZE, first AGE ago, last AGE ago',
-    ' ! no group billing: its poller makes it when it first runs',
-  ])
+  // a group has one line, however many consumers of it there are
+  for (const modules of [[file], [file, twice]]) {
+    const { code, lines } = await printed(['status', ...modules, '--redis', server.url], env)
+    expect([code, ...lines]).toEqual([
+      0,
+      'shop 1 entry, SIZE, first AGE ago, last AGE ago',
+      ' ! no group billing: its poller makes it when it first runs',
+    ])
+  }
 })
 
 test('millrace status --watch without a terminal prints block after block, and continues after a failure', async () => {

@@ -1,4 +1,6 @@
-import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { mkdir, mkdtemp, open, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { expect, onTestFinished, test } from 'vitest'
@@ -59,4 +61,34 @@ test('a folder that is new is watched, too', async () => {
   await changed()
 
   expect(calls()).toBe(2)
+})
+
+test('the file of the program’s output is no source, and the last change is named', async () => {
+  const folder = await mkdtemp(join(tmpdir(), 'millrace-watch-'))
+  onTestFinished(() => rm(folder, { recursive: true, force: true }))
+  const program = `
+    import { writeFileSync } from 'node:fs'
+    import { watchSources } from ${JSON.stringify(join(import.meta.dirname, '../../src/cli/watch.ts'))}
+    const unwatch = await watchSources(process.cwd(), (path) => {
+      process.stderr.write(path)
+      unwatch()
+    })
+    writeFileSync('a.ts', '')
+    // after it, so that it would be the last change
+    console.log('a line')
+  `
+  const output = await open(join(folder, 'dev.out'), 'w')
+  const child = spawn(process.execPath, ['--input-type=module', '--eval', program], {
+    cwd: folder,
+    stdio: ['ignore', output.fd, 'pipe'],
+  })
+  onTestFinished(() => void child.kill('SIGKILL'))
+  await output.close()
+  let named = ''
+  child.stderr?.on('data', (chunk: Buffer) => {
+    named += chunk.toString()
+  })
+  await once(child, 'close')
+
+  expect(named).toBe('a.ts')
 })

@@ -1,10 +1,11 @@
 import { once } from 'node:events'
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net'
 import { type Command, Redis } from 'ioredis'
-import { createPublisher, type PublishFailedError, poll } from 'millrace'
+import { createPublisher, type Publisher, type PublishFailedError, poll } from 'millrace'
 import { connectIoredis } from 'millrace/ioredis'
 import { describe, expect, it, onTestFinished } from 'vitest'
 import { answeredOf, PartedPipeline } from '../../src/clients/parted-pipeline.ts'
+import type { PrivateRedis } from '../../tools/redis-server.ts'
 import { startFaultProxy } from '../support/fault-proxy.ts'
 import { billing, names, OrderPaid, startScenario } from '../support/scenario.ts'
 
@@ -21,6 +22,39 @@ function startPipelines() {
     return Object.assign(part, { callBuffer: () => undefined, exec: () => promise })
   }
   return { parts, put }
+}
+
+/** A client behind a relay, and the relay's sockets. @param replied Called after each reply. */
+async function connectByRelay(
+  { host, port }: PrivateRedis,
+  options: object,
+  replied?: (reply: Buffer, peer: Socket) => void,
+) {
+  const peers = new Set<Socket>()
+  const relay = createServer((peer) => {
+    peers.add(peer.on('error', () => {}))
+    const link = connect(port, host).on('data', (reply) => {
+      peer.write(reply)
+      replied?.(reply, peer)
+    })
+    peer.pipe(link)
+    peer.on('close', () => link.end())
+  })
+  await once(relay.listen(0, '127.0.0.1'), 'listening')
+  const redis = connectIoredis(() => new Redis({ port: (relay.address() as AddressInfo).port, ...options }))
+  onTestFinished(async () => {
+    await redis.close()
+    for (const peer of peers) peer.destroy()
+    relay.close()
+  })
+  return { redis, peers }
+}
+
+function publishes(publisher: Publisher, count: number): Promise<boolean> {
+  return publisher.publishMany(names('o', count).map((orderId) => [OrderPaid, { orderId }] as const)).then(
+    () => true,
+    () => false,
+  )
 }
 
 describe('a pipeline in parts', () => {
@@ -118,31 +152,34 @@ describe('a pipeline in parts', () => {
     'writes all or nothing over a connection that was lost unnoticed, with %j',
     async (options) => {
       const { server, raw } = await startScenario()
-      const peers = new Set<Socket>()
-      const relay = createServer((peer) => {
-        peers.add(peer.on('error', () => {}))
-        peer.pipe(connect(server.port, server.host)).pipe(peer)
-      })
-      await once(relay.listen(0, '127.0.0.1'), 'listening')
-      const redis = connectIoredis(() => new Redis({ port: (relay.address() as AddressInfo).port, ...options }))
-      onTestFinished(async () => {
-        await redis.close()
-        for (const peer of peers) peer.destroy()
-        relay.close()
-      })
+      const { redis, peers } = await connectByRelay(server, options)
       const publisher = createPublisher({ stream: 'orders', redis })
       await publisher.publish(OrderPaid, { orderId: 'first' })
 
       // the client does not know yet when it writes
       for (const peer of peers) peer.resetAndDestroy()
-      const published = publisher.publishMany(names('o', 300).map((orderId) => [OrderPaid, { orderId }] as const))
-      const isPublished = await published.then(
-        () => true,
-        () => false,
-      )
+      const isPublished = await publishes(publisher, 300)
 
       expect(isPublished).toBe(options.autoResendUnfulfilledCommands !== false)
       expect(await raw.xlen('orders')).toBe(isPublished ? 301 : 1)
+    },
+  )
+
+  it.each([{}, { autoResendUnfulfilledCommands: false, commandTimeout: 500 }])(
+    'writes all or nothing over a connection lost as soon as it is ready, with %j',
+    async (options) => {
+      const { server, raw } = await startScenario()
+      let isLost = false
+      const { redis } = await connectByRelay(server, options, (reply, peer) => {
+        if (isLost || !reply.includes('redis_version')) return
+        isLost = true
+        peer.resetAndDestroy()
+      })
+
+      const isPublished = await publishes(createPublisher({ stream: 'orders', redis }), 300)
+
+      expect([isLost, isPublished]).toEqual([true, options.autoResendUnfulfilledCommands !== false])
+      expect(await raw.xlen('orders')).toBe(isPublished ? 300 : 0)
     },
   )
 

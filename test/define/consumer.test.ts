@@ -8,6 +8,7 @@ import { overrideSettings } from '../../src/define/consumer-settings.ts'
 import { defineEvent } from '../../src/define/event.ts'
 import { filterPatterns } from '../../src/define/filter-patterns.ts'
 import { onBatch } from '../../src/define/on-batch.ts'
+import { prioritized } from '../../src/define/prioritized.ts'
 
 const OrderPaid = defineEvent('OrderPaid', { payload: z.object({ orderId: z.string() }) })
 const OrderShipped = defineEvent('OrderShipped', { payload: z.object({ orderId: z.string() }) })
@@ -243,6 +244,25 @@ describe('defineConsumer()', () => {
     { handlerTimeoutMs: 900_000, minIdleMs: 60_000, allowLongHandlers: true },
   ])('accepts %j', (times) => {
     expect(settingsOf(times)).toMatchObject(times)
+  })
+
+  const billing = defineConsumer(someOptions())
+  const jobs = defineConsumer({
+    stream: prioritized('jobs', ['high', 'low']),
+    group: 'work',
+    routes: [on(OrderPaid, handle)],
+  })
+  test.each<[name: string, options: object]>([
+    ['a consumer', billing],
+    ['a spread consumer', { ...billing, maxPollers: 16 }],
+    ['the consumers of a set', jobs],
+    ['spread consumers of a set', Object.assign({}, jobs, { maxPollers: 16 })],
+  ])('refuses %s, and says where to change its options', (_name, options) => {
+    expect(() => defineConsumer(options as ConsumerOptions)).toThrow(
+      new TypeError(
+        "Cannot define consumer: options must be a consumer's options, got a consumer; change its options where it is defined",
+      ),
+    )
   })
 
   const here = 'Cannot define consumer "billing" on stream "orders"'

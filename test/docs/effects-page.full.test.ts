@@ -41,14 +41,17 @@ test('the program of docs/effects.md books each order once', async () => {
   expect(await raw.zscore('{orders}:largest', 'o-1')).toBe('700')
 })
 
-test('the test of docs/effects.md shows what it says', async () => {
+test.each([
+  ['ledger.test.ts', [['INCRBY', '{orders}:booked', '1']]],
+  ['views.test.ts', [['INCRBY', '{views}:batches', '1']], [['SADD', '{views}:seen', 'e-1']]],
+])('%s of docs/effects.md shows what it says', async (name, ...shown) => {
   const printed: unknown[] = []
-  const log = vi.spyOn(console, 'log').mockImplementation((shown) => void printed.push(shown))
+  const log = vi.spyOn(console, 'log').mockImplementation((value) => void printed.push(value))
   onTestFinished(() => log.mockRestore())
 
-  await load('ledger.test.ts', (program) => program)
+  await load(name, (program) => program)
 
-  expect(printed).toEqual([[['INCRBY', '{orders}:booked', '1']]])
+  expect(printed).toEqual(shown)
 })
 
 test('its handler that reads reserves what is there, and no more, side by side', async () => {

@@ -34,6 +34,14 @@ async function writePrograms(): Promise<string> {
   return folder
 }
 
+/** CommonJS has no `await` at its top. */
+async function wrapAwaits(file: string): Promise<void> {
+  const lines = (await readFile(file, 'utf8')).split('\n')
+  const imports = lines.filter((line) => line.startsWith('import '))
+  const others = lines.filter((line) => !line.startsWith('import '))
+  await writeFile(file, [...imports, 'void (async () => {', ...others, '})()'].join('\n'))
+}
+
 /** The rows of a page's table of promises: number, promise, and what else it says. */
 async function guarantees(page: string): Promise<string[][]> {
   const text = await readFile(join(root, page), 'utf8')
@@ -66,6 +74,52 @@ describe('README', () => {
     expect(outputs.map(({ stdout }) => stdout)).toEqual(printing.map(({ output }) => output))
   })
 
+  it.each(['module', 'commonjs'])('its programs run once they are compiled as it says, as %s', async (type) => {
+    const server = await startRedisServer()
+    onTestFinished(() => server.stop())
+    const [, settings = ''] = /to compile them, .*? and set (.*?)\. /s.exec(readme) ?? []
+    const named = [...settings.matchAll(/`("\w+": [^`]+)`/g)].map(([, setting]) => setting)
+    const compilerOptions = { ...JSON.parse(`{${named.join()}}`), rootDir: '.', outDir: 'built' }
+    const folder = await writePrograms()
+    await writeFile(join(folder, 'package.json'), JSON.stringify({ type }))
+    await writeFile(join(folder, 'tsconfig.json'), JSON.stringify({ compilerOptions, files: ['try.ts'] }))
+    if (type === 'commonjs') await wrapAwaits(join(folder, 'try.ts'))
+
+    await run(join(root, 'node_modules/.bin/tsc'), ['-p', folder])
+    const env = { ...process.env, REDIS_URL: server.url }
+    const { stdout } = await run('node', [join(folder, 'built/try.js')], { env })
+
+    expect(named).toHaveLength(3)
+    expect(stdout).toBe(programs.find(({ name }) => name === 'try.ts')?.output)
+    expect((await readFile(join(folder, 'built/poller.js'), 'utf8')).includes('require("millrace")')).toBe(
+      type !== 'module',
+    )
+  })
+
+  it('its commands bundle a poller that loads, which an ES module without the banner does not', async () => {
+    const folder = await writePrograms()
+    await writeFile(join(folder, 'package.json'), '{"type":"module"}')
+    const commands = [...readme.matchAll(/\bnpx (esbuild poller\.ts (?:\\\n|[^`\n])*)/g)].map(
+      ([, command = '']) => command,
+    )
+    const load = async (command: string) => {
+      const env = {
+        ...process.env,
+        REDIS_URL: 'redis://127.0.0.1',
+        PATH: `${join(root, 'node_modules/.bin')}:${process.env.PATH}`,
+      }
+      await run('sh', ['-c', command], { cwd: folder, env })
+      const file = /--outfile=(\S+)/.exec(command)?.[1] ?? ''
+      const program = `console.log(typeof (await import('./${file}')).handler)`
+      return (await run('node', ['--input-type=module', '--eval', program], { cwd: folder, env })).stdout.trim()
+    }
+
+    expect(commands).toHaveLength(2)
+    for (const command of commands) await expect(load(command)).resolves.toBe('function')
+    const bare = commands[1]?.replace(/\\\n.*/s, '') ?? ''
+    await expect(load(bare)).rejects.toThrow('Dynamic require of "events" is not supported')
+  })
+
   it('its table of errors names every class with its code', async () => {
     const files = [
       'src/errors.ts',
@@ -83,6 +137,30 @@ describe('README', () => {
     for (const [code, name] of rows)
       expect(source).toMatch(new RegExp(`class ${name} extends \\w+Error {[^}]*readonly code = '${code}'`))
     expect(rows.filter(([, name]) => !((name as string) in { ...millrace, ...janitor }))).toEqual([])
+  })
+
+  it('its table of the report has every member of one', async () => {
+    const [report, counts] = await Promise.all(
+      ['src/report.ts', 'src/core/counts.ts'].map((path) => readFile(join(root, path), 'utf8')),
+    )
+    const members = (source: string, name: string) => {
+      const [, body = ''] = new RegExp(`^export interface ${name}\\b.*?\\{\\n(.*?)^\\}`, 'ms').exec(source) ?? []
+      return [...body.matchAll(/^ {2}(?:readonly )?(\w+\??):/gm)].map(([, member = '']) => member)
+    }
+    const [, section = ''] = readme.split('## The report\n')
+    const rows = [...(section.split('\n## ')[0] ?? '').matchAll(/^\| (`.*?`) \| (.*) \|$/gm)]
+    const named = rows.flatMap(([, names = '']) =>
+      [...names.matchAll(/`(?:consumers\[n\]\.)?(\w+)`/g)].map(([, name]) => name),
+    )
+    const [, backlog = ''] = /`consumers\[n\]\.backlog` \|[^`]*`\{ (.*?) \}`/.exec(section) ?? []
+    const all = [
+      ...members(report as string, 'ConsumerReport'),
+      ...members(report as string, 'Report'),
+      ...members(counts as string, 'SettleCounts'),
+    ]
+
+    expect(new Set(named)).toEqual(new Set(all.map((name) => name.replace('?', ''))))
+    expect(new Set(backlog.split(', '))).toEqual(new Set(members(report as string, 'Backlog')))
   })
 
   it('its promises are those of docs/guarantees.md', async () => {

@@ -217,7 +217,7 @@ test('effectsOf() shows what a handler asked for, in order', () => {
 })
 
 test('effectsOf() refuses a context of another maker', () => {
-  expect(() => effectsOf({} as never)).toThrow('the very object that createHandlerContext made')
+  expect(() => effectsOf({} as never)).toThrow('the very object that createHandlerContext or createBatchContext made')
 })
 
 test('a schema may be of any kind', () => {

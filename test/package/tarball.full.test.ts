@@ -45,12 +45,26 @@ describe('the tarball', () => {
       .map((path) => path.slice(unpacked.length + 1))
       .filter(
         (path) =>
-          !/^(dist\/.+\.(js|d\.ts)(\.map)?|docs\/(runbook|servers)\.md|README\.md|LICENSE|CHANGELOG\.md|package\.json)$/.test(
+          !/^(dist\/.+\.(js|d\.ts)(\.map)?|docs\/[\w-]+\.md|infra\/(redis-acl\.txt|bundle\.yml|no-debug\.cjs)|README\.md|LICENSE|CHANGELOG\.md|package\.json)$/.test(
             path,
           ),
       )
 
     expect(unexpected).toEqual([])
+  })
+
+  test('has what every link of its documents leads to', async () => {
+    const documents = packed.files.map(({ path }) => path).filter((path) => path.endsWith('.md'))
+    const links = (await Promise.all(documents.map(linksOf))).flat()
+    const broken: string[] = []
+    for (const { from, link, path, anchor } of links) {
+      const isPacked = packed.files.some((file) => file.path === path)
+      if (!isPacked || (anchor && !(await anchorsOf(path)).includes(anchor))) broken.push(`${from}: ${link}`)
+    }
+
+    expect(documents.length).toBeGreaterThan(20)
+    expect(links.length).toBeGreaterThan(150)
+    expect(broken).toEqual([])
   })
 
   test('has no trace of the Node.js release that the repository runs on', async () => {
@@ -65,8 +79,8 @@ describe('the tarball', () => {
   test('is small', () => {
     expect(packed.files.length).toBeGreaterThan(5)
     expect(packed.files.length).toBeLessThan(2_050)
-    expect(packed.size).toBeLessThan(2_250_000)
-    expect(packed.unpackedSize).toBeLessThan(8_000_000)
+    expect(packed.size).toBeLessThan(2_330_000)
+    expect(packed.unpackedSize).toBeLessThan(8_250_000)
   })
 
   test('depends on @middy/core and @standard-schema/spec alone', async () => {
@@ -116,12 +130,15 @@ describe("a user's project", () => {
     expect(output).toBe('')
   })
 
-  test('loads every entry point of the tarball', async () => {
+  test.each([
+    ['module', 'await import'],
+    ['commonjs', 'require'],
+  ])('loads every entry point of the tarball, as %s by %s', async (type, load) => {
     const program = `
       const names = ${JSON.stringify(ENTRY_POINTS)}
-      for (const name of names) if (Object.keys(await import(name)).length === 0) throw new Error(name + ' exports nothing')
+      for (const name of names) if (Object.keys(${load}(name)).length === 0) throw new Error(name + ' exports nothing')
       console.log(names.length)`
-    const { stdout } = await run(process.execPath, ['--input-type=module', '--eval', program], { cwd: project })
+    const { stdout } = await run(process.execPath, [`--input-type=${type}`, '--eval', program], { cwd: project })
 
     expect(stdout.trim()).toBe(`${ENTRY_POINTS.length}`)
   })
@@ -201,6 +218,29 @@ async function pack(destination: string): Promise<PackedTarball> {
   return tarball
 }
 
+/** A document of the tarball without its programs. */
+const proseOf = async (path: string) => (await readFile(join(unpacked, path), 'utf8')).replace(/^```.*?^```/gms, '')
+
+/** Its links within the tarball. */
+async function linksOf(from: string) {
+  const links = [...(await proseOf(from)).matchAll(/\]\((?!\w+:)([^)\s]+)\)/g)].map(([, link = '']) => link)
+  return links.map((link) => {
+    const [path = '', anchor] = link.split('#')
+    return { from, link, path: path === '' ? from : join(dirname(from), path), anchor }
+  })
+}
+
+/** What its headings may be linked by. */
+async function anchorsOf(path: string): Promise<string[]> {
+  const headings = [...(await proseOf(path)).matchAll(/^#+ (.*)$/gm)].map(([, heading = '']) => heading)
+  return headings.map((heading) =>
+    heading
+      .toLowerCase()
+      .replaceAll(/[^\p{L}\p{N} _-]/gu, '')
+      .replaceAll(' ', '-'),
+  )
+}
+
 async function readManifest(folder: string): Promise<Manifest> {
   return JSON.parse(await readFile(join(folder, 'package.json'), 'utf8')) as Manifest
 }
@@ -209,9 +249,10 @@ async function writeProject(folder: string): Promise<void> {
   await writeFile(join(folder, 'package.json'), JSON.stringify({ private: true, type: 'module' }))
   await writeFile(
     join(folder, 'tsconfig.json'),
-    JSON.stringify({ compilerOptions: COMPILER_OPTIONS, files: ['main.ts'] }),
+    JSON.stringify({ compilerOptions: COMPILER_OPTIONS, files: ['main.ts', 'common.cts'] }),
   )
   await writeFile(join(folder, 'main.ts'), MAIN)
+  await writeFile(join(folder, 'common.cts'), MAIN)
 }
 
 /** Links the packages, and what they depend on, into the project, as npm would have installed them. */

@@ -5,7 +5,7 @@ import * as z from 'zod/mini'
 import { delayKeyArguments } from '../../src/group/redis/delay-call.ts'
 import { delayEventScript } from '../../src/group/redis/scripts/delay-event.ts'
 import { pagedEvents } from '../support/delayed-pages.ts'
-import { DELAYED, delayOverTcp, delaysOn, passDelays, promoteAll } from '../support/delays.ts'
+import { countDelayed, DELAYED, delayOverTcp, delaysOn, passDelays, promoteAll } from '../support/delays.ts'
 
 const HOUR = 3_600_000
 const EVENTS = `${DELAYED}:events`
@@ -115,4 +115,20 @@ describe('while what is apart of some events was changed by hand', () => {
 
     expect(await promoteDelays().promote({ redis, stream: 'orders' })).toMatchObject({ promoted: 0, unreadable: 1 })
   })
+})
+
+it('a run does not go on for ever with events that the server refuses for good', async () => {
+  const { raw, redis } = await start()
+  const keys = delayKeyArguments('orders')
+  // a newer publisher may let through what this one refuses
+  const lua = delayEventScript.lua.replace('#bound < 16', '#bound < 32')
+  const fields = ['payload', 'n'.repeat(4_000)]
+  for (let n = 0; n < 12; n++)
+    await raw.eval(lua, keys.length, ...keys, `o-${n}`, 'in', 0, `MAXLEN = ${10n ** 20n}`, '', 0, ...fields)
+  const promote = () => promoteDelays().promote({ redis, stream: 'orders' })
+  expect(await promote()).toMatchObject({ promoted: 0, unreadable: 12, nextDueAt: undefined })
+
+  expect(await promote()).toMatchObject({ promoted: 0, unreadable: 10, nextDueAt: undefined })
+
+  expect(await countDelayed(raw)).toBe(12)
 })

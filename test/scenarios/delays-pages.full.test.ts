@@ -289,6 +289,20 @@ it('a promoter takes back what an older one set aside', async () => {
   expect(await raw.exists(DELAYED, EVENTS)).toBe(0)
 })
 
+it('a run takes back all that an older promoter set aside, however much that is', async () => {
+  const { raw, redis, later } = await start()
+  for (let n = 0; n < 25; n++) {
+    await later([[`large-${n}`, HOUR]], 'n'.repeat(5_000))
+    const page = await raw.zrange(DELAYED, '0', '0')
+    await raw.zincrby(DELAYED, 9e15 - 2 * HOUR, page[0] as string)
+  }
+  await later([['small', 0]])
+
+  expect(await promoteAll(redis)).toBe(26)
+
+  expect(await raw.exists(DELAYED, EVENTS)).toBe(0)
+})
+
 it('a promoter takes back what an older one set aside, also behind many that stay unreadable', async () => {
   const { raw, redis, later } = await start()
   await later(

@@ -1,5 +1,5 @@
 import type { BatchContext, BatchEvent, BatchHandler } from '../../src/define/batch-handler.ts'
-import { createHandlerContext } from '../../src/testing/handler-context.ts'
+import { createBatchContext } from '../../src/testing/handler-context.ts'
 
 /** An event of a batch, at its first delivery; unless said otherwise, the nth entry of the stream. */
 export function aBatchEvent(n: number, members: Partial<BatchEvent> = {}): BatchEvent {
@@ -22,8 +22,7 @@ export function aBatch(count: number): BatchEvent[] {
 }
 
 export function aBatchContext(members: Partial<BatchContext> = {}): BatchContext {
-  const { entryId: _id, deliveryCount: _n, idempotencyKey: _key, fields: _fields, ...context } = createHandlerContext()
-  return { ...context, stream: 'orders', group: 'billing', ...members }
+  return createBatchContext([], { stream: 'orders', group: 'billing', ...members })
 }
 
 /** The failures of an answer as [number of the event, error], in the order of their entries. */

@@ -1,7 +1,7 @@
-import type { BatchContext, BatchEvent, Effects, HandlerContext } from 'millrace'
+import type { BatchContext, BatchEvent, Effects, EventOf, HandlerContext } from 'millrace'
 import { createPublisher, defineEvent, effects } from 'millrace'
 import { connectIoredis } from 'millrace/ioredis'
-import { effectsOf } from 'millrace/testing'
+import { createBatchContext, effectsOf } from 'millrace/testing'
 import * as z from 'zod/mini'
 import type { Equal, Expect } from './equal.ts'
 
@@ -30,6 +30,12 @@ export function asksForBatch(context: BatchContext, events: readonly BatchEvent[
   for (const event of events) effects(context, event).increment('{orders}:events')
 }
 
+export function asksForBatchByItself(events: readonly BatchEvent<EventOf<typeof Booked>>[]): void {
+  const context: BatchContext = createBatchContext(events, { maxDeliveries: 3 })
+  for (const event of events) effects(context, event).increment('{orders}:events')
+  console.log(effectsOf(context), events[0] && effectsOf(context, events[0])[0]?.[0])
+}
+
 export function isRefused(context: HandlerContext): void {
   const e = effects(context)
   // @ts-expect-error a payload that does not fit
@@ -44,6 +50,8 @@ export function isRefused(context: HandlerContext): void {
   e.addToSortedSet('{orders}:z', 'm', 1, { if: 'GT' })
   // @ts-expect-error no raw command
   e.command('FLUSHALL')
+  // @ts-expect-error a batch without its events
+  createBatchContext({ maxDeliveries: 3 })
   // @ts-expect-error no context
   effects({})
 }

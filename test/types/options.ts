@@ -96,6 +96,8 @@ export const consumers = [
   defineConsumer({ stream: 'orders', group: 'billing' }),
   // @ts-expect-error a route comes from on()
   defineConsumer({ ...base, routes: [OrderPaid] }),
+  // @ts-expect-error a consumer is no options
+  defineConsumer({ ...defineConsumer(base), maxPollers: 16 }),
   // @ts-expect-error there is no such option
   defineConsumer({ ...base, batchsize: 100 }),
   // @ts-expect-error there is no such option yet

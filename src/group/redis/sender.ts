@@ -13,6 +13,9 @@ export interface ScriptCall {
   readonly args: readonly CommandArgument[]
 }
 
+/** How often what no server knows is sent again, the first of each script with its text: a hash slot may move to another node between them. */
+const MOST_TURNS = 2
+
 /** Sends calls over a transport, counts the round trips, and sends a script's text where the server does not know its digest. */
 export class CallSender {
   roundTrips = 0
@@ -39,14 +42,16 @@ export class CallSender {
     if (calls.length === 0) return []
     const replies = await this.#write(calls.map((call) => this.#command(call, evalsha)))
     if (!replies.some(isError)) return replies
-    const unknown = calls.flatMap((call, at) =>
-      isScript(call) && isReplyError(replies[at], 'NOSCRIPT') ? [{ call, at }] : [],
-    )
-    if (unknown.length === 0) return named(calls, replies)
-    const again = await this.#write(
-      unknown.map(({ call }, n) => this.#command(call, isFirstOf(unknown, n) ? evalScriptText : evalsha)),
-    )
-    for (const [n, { at }] of unknown.entries()) replies[at] = again[n] as ReplyOrConnectionError
+    for (let turn = 0; turn < MOST_TURNS; turn++) {
+      const unknown = calls.flatMap((call, at) =>
+        isScript(call) && isReplyError(replies[at], 'NOSCRIPT') ? [{ call, at }] : [],
+      )
+      if (unknown.length === 0) break
+      const again = await this.#write(
+        unknown.map(({ call }, n) => this.#command(call, isFirstOf(unknown, n) ? evalScriptText : evalsha)),
+      )
+      for (const [n, { at }] of unknown.entries()) replies[at] = again[n] as ReplyOrConnectionError
+    }
     return named(calls, replies)
   }
 

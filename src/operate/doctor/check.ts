@@ -48,6 +48,8 @@ export interface CheckSubject {
   readonly keys: ConsumerKeys | undefined
   /** Not known where only a stream was named. */
   readonly consumer: Consumer | undefined
+  /** The consumers of the group that were given, itself included. */
+  readonly sameGroup: readonly Consumer[]
 }
 
 /** One row of the table of checks. */

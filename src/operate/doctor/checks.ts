@@ -15,6 +15,7 @@ import { pollingCheck } from './checks/polling.ts'
 import { deadGroupCheck, janitorCheck, objectiveCheck, registryCheck } from './checks/registry.ts'
 import { retentionCheck } from './checks/retention.ts'
 import { policyRightsCheck } from './checks/rights.ts'
+import { sameGroupCheck } from './checks/same-group.ts'
 import {
   clusterKeysCheck,
   persistenceCheck,
@@ -49,6 +50,7 @@ export const DOCTOR_CHECKS: readonly DoctorCheck[] = [
   delayKeysCheck,
   overdueCheck,
   unreadableDelaysCheck,
+  sameGroupCheck,
   timeoutsCheck,
   policyRightsCheck,
   groupStartCheck,

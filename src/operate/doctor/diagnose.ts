@@ -104,6 +104,7 @@ export async function diagnose(
     group: '',
     keys: undefined,
     consumer: undefined,
+    sameGroup: [],
   }
   const findings = [...unseen, ...seen.flatMap((ward) => examineWard(ward, about))]
   return onceEach(findings).sort((a, b) => SEVERITIES.indexOf(a.severity) - SEVERITIES.indexOf(b.severity))
@@ -134,7 +135,8 @@ function examineStream(
   const told = { ...ofServer, ...inquiry.answers }
   const ofGroups = groups.flatMap(({ group, keys, consumer, inquiry, rights, ahead, aside, flow, order }) => {
     const all = { ...told, ...inquiry.answers, ...rights?.answers, ...ahead?.answers, ...aside, ...flow, ...order }
-    return examine('group', all, { ...known, group, keys, consumer })
+    const sameGroup = groups.flatMap((one) => (one.group === group && one.consumer ? [one.consumer] : []))
+    return examine('group', all, { ...known, group, keys, consumer, sameGroup })
   })
   return [...examine('stream', told, known), ...ofGroups]
 }

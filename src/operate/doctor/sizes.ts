@@ -1,4 +1,4 @@
-import { PARKED_CONSUMER } from '../../core/keys.ts'
+import { type ConsumerKeys, PARKED_CONSUMER } from '../../core/keys.ts'
 import type { Consumer } from '../../define/consumer.ts'
 import type { StreamInfo } from '../../group/redis/commands/xinfo-stream.ts'
 import type { AnswerOrRefusal, AnswersByName } from '../ask.ts'
@@ -42,6 +42,8 @@ export interface AskedStream {
   readonly name: string
   readonly inquiry: { readonly answers: Partial<AnswersByName<StreamFacts>> }
   readonly groups: readonly {
+    readonly group: string
+    readonly keys: Pick<ConsumerKeys, 'deadLetters'>
     readonly consumer: Consumer | undefined
     readonly inquiry: { readonly answers: Partial<AnswersByName<GroupFacts>> }
     readonly order?: AnswersByName<OrderFacts>
@@ -67,13 +69,15 @@ function sizeOf({ name, inquiry, groups }: AskedStream): Omit<StreamSize, 'info'
   const waiting = toldValue(delayed)
   const hasJanitor = toldValue(janitorNotes)?.ranAt !== undefined
   const kept = Object.values(readRegistry(toldValue(registry) ?? {})).map(({ retentionMs = 0 }) => retentionMs)
+  // more than one consumer may be given for a group
+  const once = onceBy(groups, ({ group }) => group)
   return {
     stream: name,
     pending: sum(toldValue(made)?.map(({ pending }) => pending)),
-    setAside: sum(groups.map(parkedOf)),
-    inOrder: sum(groups.map(inOrderOf)),
+    setAside: sum(once.map(parkedOf)),
+    inOrder: sum(once.map(inOrderOf)),
     delayed: typeof waiting === 'object' ? waiting.is : 0,
-    deadLetters: groups.flatMap(({ consumer, inquiry }) => {
+    deadLetters: onceBy(groups, ({ keys }) => keys.deadLetters).flatMap(({ consumer, inquiry }) => {
       const info = toldValue(inquiry.answers.deadLetters)
       if (info === undefined || typeof info === 'string') return []
       return [{ info, maxLength: consumer?.settings.maxDeadLetters }]
@@ -92,6 +96,11 @@ function parkedOf({ inquiry }: AskedStream['groups'][number]): number {
 function inOrderOf({ order }: AskedStream['groups'][number]): number {
   const { waiting = 0, lanes = 0 } = toldValue(order?.order) ?? {}
   return waiting + lanes
+}
+
+/** The first of each key. */
+function onceBy<T>(values: readonly T[], keyOf: (value: T) => string): readonly T[] {
+  return [...Map.groupBy(values, keyOf).values()].flatMap(([first]) => first ?? [])
 }
 
 function sum(values: readonly number[] = []): number {

@@ -95,7 +95,7 @@ function stateOf(told: readonly AnswerOrRefusal<unknown>[]): StreamInspection['s
 }
 
 function expectedGroups({ group, expected }: StreamInspectionRequest): string[] {
-  return group === undefined ? expected.map((one) => one.group) : [group]
+  return group === undefined ? [...new Set(expected.map((one) => one.group))] : [group]
 }
 
 function chooseGroups(

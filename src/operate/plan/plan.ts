@@ -6,6 +6,7 @@ import { type MemoryPlan, memoryPlan } from './memory.ts'
 import type { PlanOptions, Rates, ResolvedPlanOptions } from './options.ts'
 import { resolvePlanOptions } from './options.ts'
 import { limitOfAll, type RateLimitPlan, rateLimitPlan, rateLimitsOf } from './rate-limits.ts'
+import { type ExceededTimeout, exceededTimeouts } from './timeouts.ts'
 
 /** What a consumer does and costs. */
 export interface Plan {
@@ -32,6 +33,8 @@ export interface Plan {
     readonly used: number
     readonly keepsUp: boolean
   }
+  /** Limits that handlers exceed, so that every call of these routes times out; none where all have time. */
+  readonly timeouts: readonly ExceededTimeout[]
   /** What rate limits cost: those of the consumer, then that of the options. */
   readonly rateLimits: readonly RateLimitPlan[]
   /** What lies in the server's memory. */
@@ -87,6 +90,7 @@ export function plan(consumer: Consumer | ConsumerSet | ConsumerSettings, option
     latency: latencyOf(settings, given, capacity.keepsUp),
     retries: retriesOf(settings, given),
     capacity,
+    timeouts: exceededTimeouts(subject, given.handlerMs),
     rateLimits: limits.map((limit) => rateLimitPlan(limit, settings, given)),
     memory: memoryPlan(subject, settings, given, streams),
     month: monthOf(settings, given, Math.min(given.eventsPerSecond, capacity.eventsPerSecond), streams),
@@ -131,12 +135,14 @@ function latencyOf(settings: ConsumerSettings, options: ResolvedPlanOptions, kee
   // between two that listen nobody does
   const gapMs = listens(settings) ? Math.max(0, scheduleMs - runMs(settings, options)) : scheduleMs
   const waitMs = gapMs ** 2 / (2 * scheduleMs) + (gapMs > 0 ? drainMs / 2 : 0)
+  // where a drain takes longer than the period, the last of it has waited longest
+  const longestMs = gapMs > 0 ? Math.max(gapMs, drainMs) : 0
   const meanMs = wakes ? WAKE_MS + handledMs : waitMs + (listens(settings) ? roundTripMs + handlerMs : handledMs)
   return {
     meanMs: keepsUp ? Math.round(meanMs) : Infinity,
     // a wake-up may be lost; the schedule is not
     worstMs: keepsUp
-      ? Math.round(listens(settings) ? Math.max(gapMs, KEPT_MS) + handledMs : scheduleMs + handledMs)
+      ? Math.round((listens(settings) ? Math.max(longestMs, KEPT_MS) : longestMs) + handledMs)
       : Infinity,
     // it was read just before its function was killed, or just after a claimer had looked
     afterCrashMs: Math.round(

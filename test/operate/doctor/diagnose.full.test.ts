@@ -1,6 +1,6 @@
 import { Redis as Upstash } from '@upstash/redis'
 import { Redis } from 'ioredis'
-import { type Consumer, type ConsumerOptions, NonRetryableError, on, poll } from 'millrace'
+import { type Consumer, type ConsumerOptions, defineConsumer, NonRetryableError, on, poll } from 'millrace'
 import { connectIoredis } from 'millrace/ioredis'
 import { diagnose, type Finding, redriveDeadLetters } from 'millrace/operate'
 import { connectMemory } from 'millrace/testing'
@@ -184,12 +184,36 @@ describe('the server', () => {
     ])
   })
 
-  test('without an append-only file and replicas a restart loses what was written', async () => {
-    expect(of('persistence', await findings(await healthy({ server: { args: [] } })))).toEqual([
-      expect.stringMatching(
-        /^warning: No append-only file and no replica, the last snapshot .* old: .* → .*CONFIG SET appendonly yes/,
-      ),
+  test('two consumers of one group are found, as a poller refuses them', async () => {
+    const scenario = await healthy()
+    const other = defineConsumer({
+      stream: 'orders',
+      group: 'billing',
+      routes: [on({ ...OrderPaid, type: 'OrderShipped' }, () => {})],
+    })
+
+    expect(of('same-group', await findings(scenario, [sound(), other]))).toEqual([
+      'error: 2 consumers were given for this group, and each entry goes to whichever reads it: not all of them have a route for "OrderPaid", "OrderShipped", which is unrouted where one of the others reads it → ' +
+        'give one consumer the routes of all, or each a group of its own',
     ])
+    expect(of('same-group', await findings(scenario, [sound(), sound({ concurrency: 2 })]))).toEqual([
+      expect.stringMatching(/^warning: 2 consumers were given for this group, .* settings are those of either →/),
+    ])
+    const one = sound()
+    expect(of('same-group', await findings(scenario, [one, sound({ group: 'search' })]))).toEqual([])
+    expect(of('same-group', await findings(scenario, one, { streams: ['orders'], group: 'billing' }))).toEqual([])
+  })
+
+  test('without an append-only file and replicas a restart loses what was written', async () => {
+    const scenario = await healthy({ server: { args: [] } })
+    const [before] = of('persistence', await findings(scenario))
+    await scenario.raw.save()
+    const [after] = of('persistence', await findings(scenario))
+
+    expect(before).toMatch(
+      /^warning: No append-only file and no replica, and no snapshot since the server started .* ago: .* → .*CONFIG SET appendonly yes/,
+    )
+    expect(after).toMatch(/^warning: No append-only file and no replica, the last snapshot .* old: a restart loses/)
   })
 
   test('with a replica a failover may lose the last writes; the replica itself takes no writes', async () => {

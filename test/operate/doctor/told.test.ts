@@ -4,6 +4,7 @@ import { type CheckSubject, runCheck } from '../../../src/operate/doctor/check.t
 import { persistenceCheck, serverClockCheck, serverVersionCheck } from '../../../src/operate/doctor/checks/server.ts'
 import { sizingCheck } from '../../../src/operate/doctor/checks/sizing.ts'
 import { streamCheck } from '../../../src/operate/doctor/checks/stream.ts'
+import { sizesOf } from '../../../src/operate/doctor/sizes.ts'
 
 // what no server of this machine says: other versions, a broken disk, another node of a cluster
 
@@ -19,6 +20,7 @@ const subject: CheckSubject = {
   group: 'billing',
   keys: undefined,
   consumer: undefined,
+  sameGroup: [],
 }
 
 describe('the version', () => {
@@ -64,6 +66,23 @@ test('a server that cannot write to its disk is an error', () => {
   ])
 })
 
+test.each([
+  ['7.2, that saved', { rdb_saves: '1', rdb_last_save_time: '999' }, ', the last snapshot 1 s old: '],
+  [
+    '7.2, that did not',
+    { rdb_saves: '0', rdb_last_save_time: '760' },
+    ', and no snapshot since the server started 4 min ago: ',
+  ],
+  ['6.2, that saved', { rdb_last_save_time: '940' }, ', the last snapshot 1 min old: '],
+  ['6.2, that did not', { rdb_last_save_time: '761' }, ', and no snapshot since the server started 4 min ago: '],
+])('the age of a snapshot of %s', (_title, given, text) => {
+  const info = { aof_enabled: '0', uptime_in_seconds: '240', ...given }
+
+  expect(runCheck(persistenceCheck, { info: { value: info }, now: { value: 1_000_000 } }, subject)).toMatchObject([
+    { severity: 'warning', message: expect.stringContaining(text) },
+  ])
+})
+
 test('another node of a cluster is an error of the client', () => {
   const refusal = { refusal: new RedisReplyError('MOVED 105 127.0.0.1:7001'), right: '+xinfo|stream' }
 
@@ -84,4 +103,21 @@ test('maxmemory that a server does not report is unknown', () => {
   expect(runCheck(sizingCheck, { info: { value: info }, sizes: { value: [] } }, subject)).toMatchObject([
     { severity: 'unknown', message: 'The server does not report its maxmemory' },
   ])
+})
+
+test('sizes count a group once, however many consumers of it there are', () => {
+  const info = { length: 3, lastGeneratedId: '3-0' }
+  const parked = { name: 'parked', pending: 2, idleMs: 0 }
+  const group = {
+    group: 'billing',
+    keys: { deadLetters: '{orders}:billing:dlq' },
+    consumer: undefined,
+    inquiry: { answers: { consumers: { value: [parked] }, deadLetters: { value: info } } },
+  }
+  const stream = { stream: { value: info }, memoryUsage: { value: 1_000 }, groups: { value: [] } }
+  const asked = { name: 'orders', inquiry: { answers: stream }, groups: [group, group] }
+
+  expect(sizesOf([asked] as unknown as Parameters<typeof sizesOf>[0])).toMatchObject({
+    value: [{ setAside: 2, deadLetters: [{ info }] }],
+  })
 })

@@ -180,6 +180,45 @@ describe('plan()', () => {
     expect(latency).toMatchObject({ meanMs: Infinity, worstMs: Infinity })
   })
 
+  test('no mean is above the worst, also where a drain takes longer than the period', () => {
+    const slow = { scheduleMs: 300_000, functionTimeoutMs: 900_000, handlerMs: 20_000, roundTripMs: 0 }
+    // 300 events, 100 in 10 rounds of 20 s: the last of them ends 600 s after their poll has begun
+    expect(
+      plan(
+        billing(() => {}, { batchSize: 100 }),
+        slow,
+      ).latency,
+    ).toMatchObject({
+      meanMs: 470_010,
+      worstMs: 620_010,
+    })
+    for (const mode of ['once', 'drain', 'listen'] as const)
+      for (const scheduleMs of [1_000, 60_000, 300_000])
+        for (const eventsPerSecond of [0, 0.01, 0.5, 5, 50])
+          for (const wakes of [true, false]) {
+            const options = { ...slow, scheduleMs, eventsPerSecond, wakes }
+            const { meanMs, worstMs } = plan(
+              billing(() => {}, { mode, batchSize: 100 }),
+              options,
+            ).latency
+            expect(meanMs, JSON.stringify({ mode, ...options })).toBeLessThanOrEqual(worstMs)
+          }
+  })
+
+  test('names the limits that handlers exceed, and the routes that have them', () => {
+    const route = (type: string, handlerTimeoutMs?: number) =>
+      on({ ...OrderPaid, type }, () => {}, handlerTimeoutMs === undefined ? {} : { handlerTimeoutMs })
+    const routes = [route('A'), route('B', 30_000), route('C', 5_000), route('D')]
+    const own = defineConsumer({ stream: 'orders', group: 'billing', routes })
+
+    expect(plan(own, { handlerMs: 20_000 }).timeouts).toEqual([
+      { handlerTimeoutMs: 10_000, eventTypes: ['A', 'D'] },
+      { handlerTimeoutMs: 5_000, eventTypes: ['C'] },
+    ])
+    expect(plan(own.settings, { handlerMs: 20_000 }).timeouts).toEqual([{ handlerTimeoutMs: 10_000, eventTypes: [] }])
+    expect(plan(own, { handlerMs: 5_000 }).timeouts).toEqual([])
+  })
+
   test('keeps the time of the longest of its routes', () => {
     const of = (handlerTimeoutMs: number) => ({ handlerTimeoutMs, minIdleMs: 60_000, batchSize: 10 })
     const { stream, group } = consumer

@@ -181,11 +181,11 @@ local function takePage()
   return more
 end
 
--- what an older version set aside, which does not know bodies that are kept apart; from another place each time, or those that stay unreadable would keep the others there
+-- what an older version set aside, which does not know bodies that are kept apart; from another place each time, or those that stay unreadable would keep the others there. Whether there may be more
 local function takeBack()
   local aside = redis.call('ZRANGEBYSCORE', delayed, ${UNREADABLE_SCORE}, ms(${UNREADABLE_SCORE} + now), 'WITHSCORES', 'LIMIT', 0, ${MAX_SET_ASIDE_NAMES})
   local count = #aside / 2
-  local from = count > ${MAX_TAKEN_BACK} and time[2] % count or 0
+  local from, isAny = count > ${MAX_TAKEN_BACK} and time[2] % count or 0, false
   for at = from, from + math.min(count, ${MAX_TAKEN_BACK}) - 1 do
     local n = at % count * 2 + 1
     local list = pageOf(aside[n], aside[n + 1]) or {}
@@ -193,9 +193,11 @@ local function takeBack()
     if event and event.body:byte(2) == ${APART} and pcall(read, event.body, event.key) then
       local moved = redis.pcall('ZADD', delayed, ms(event.due - ${UNREADABLE_SCORE}), aside[n])
       refused = type(moved) == 'table' and moved.err
-      if refused then return end
+      if refused then return false end
+      isAny = true
     end
   end
+  return isAny and count > ${MAX_TAKEN_BACK}
 end
 
 refused = refusal({
@@ -207,9 +209,12 @@ refused = refused or tried({{'HSET', events, '#', '', 'x'}}, 'wrong number') or 
   or tried({{'ZSCORE', delayed, ''}, {'ZREM', delayed, 'x'}, {'HDEL', events, 'x'}}) or false
 if refused then return {0, ms(now), '', 0, refused} end
 readCounts()
-takeBack()
+local isMore = takeBack()
 while not refused and takePage() do end
-local answer = {promoted, ms(now), keepFlag() or '', unreadable, refused or ''}
+local due = keepFlag()
+-- asked again at once, unless some were set aside again: that might go on for ever
+if isMore and unreadable == 0 and not refused then due = ms(now) end
+local answer = {promoted, ms(now), due or '', unreadable, refused or ''}
 for _, group in ipairs(groups) do answer[#answer + 1] = group end
 return answer
 `,

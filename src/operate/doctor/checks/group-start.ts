@@ -7,7 +7,7 @@ import type { StreamInfo } from '../../../group/redis/commands/xinfo-stream.ts'
 import { defineCheck } from '../check.ts'
 import type { CheckResult } from '../finding.ts'
 import { errorResult, infoResult, warningResult } from '../finding.ts'
-import { quoteForShell } from '../text.ts'
+import { listFirstNames, quoteForShell } from '../text.ts'
 
 /** Which entries a group never gets because of where it starts. */
 export const groupStartCheck = defineCheck({
@@ -32,16 +32,18 @@ export const groupStartCheck = defineCheck({
           'poll: it is made again there, or at 0 if the stream was emptied. A flush, a failover or an expiry took it: see persistence',
         ),
       ]
-    return ofMissing(typeof stream === 'string' ? 0 : stream.length, startAt)
+    const names = consumer ? [] : groups.map(({ name }) => name)
+    return ofMissing(typeof stream === 'string' ? 0 : stream.length, startAt, names)
   },
 })
 
-function ofMissing(length: number, startAt: string | undefined): CheckResult[] {
+/** @param names Groups that are there, where the missing one's name was typed. */
+function ofMissing(length: number, startAt: string | undefined, names: readonly string[]): CheckResult[] {
   if (startAt === undefined || startAt === '0')
     return [
       infoResult(
         `There is no such group yet; the first poll makes it, before all of ${formatCount(length, 'entry', 'entries')}`,
-        'poll',
+        names.length === 0 ? 'poll' : `poll, or compare the name: the stream has ${listFirstNames(names)}`,
       ),
     ]
   if (length === 0)

@@ -27,11 +27,20 @@ export const persistenceCheck = defineCheck({
           fix,
         ),
       ]
-    const saved = Number(server.rdb_last_save_time) * 1_000
-    const since = saved > 0 ? `, the last snapshot ${formatDurationRoughly(Math.max(0, now - saved))} old` : ''
-    return [warningResult(`No append-only file and no replica${since}: a restart loses what was written since`, fix)]
+    return [warningResult(`No append-only file and no replica${snapshotText(server, now)}`, fix)]
   },
 })
+
+/** A server that has written no snapshot gives its own start as the time of the last one; what it loaded then may be of any age. */
+function snapshotText(server: Readonly<Record<string, string>>, now: number): string {
+  const { rdb_last_save_time: saved, rdb_saves: saves, uptime_in_seconds: uptime } = server
+  const ageMs = Math.max(0, now - Number(saved) * 1_000)
+  // Redis before 7.0 shows only the times, in whole seconds
+  const isStart = saves === undefined ? ageMs / 1_000 > Number(uptime) - 2 : saves === '0'
+  if (saved === undefined || isStart)
+    return `, and no snapshot since the server started ${formatDurationRoughly(Number(uptime) * 1_000)} ago: a restart loses at least what was written since`
+  return `, the last snapshot ${formatDurationRoughly(ageMs)} old: a restart loses what was written since`
+}
 
 /** ElastiCache and MemoryDB, whose log is none of the server's own files. */
 const MANAGED = [

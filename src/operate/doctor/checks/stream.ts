@@ -10,7 +10,7 @@ export const streamCheck = defineCheck({
   check: 'stream',
   scope: 'stream',
   needs: ['stream'],
-  look({ stream: found }, { stream: key }) {
+  look({ stream: found }, { stream: key, ours }) {
     if (found === 'another type')
       return [
         errorResult(
@@ -22,7 +22,7 @@ export const streamCheck = defineCheck({
       return [
         infoResult(
           `There is no stream ${quotedValue(key)} yet`,
-          'publish something, or compare the name with the publisher’s: millrace status lists the streams that there are',
+          `publish something, or compare the name with the publisher’s: millrace status lists the streams that there are${ours.size > 0 ? '' : '; a set of streams needs --priorities, too'}`,
         ),
       ]
     return []
