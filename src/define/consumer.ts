@@ -125,8 +125,8 @@ export function defineConsumer(options: ConsumerSetOptions): ConsumerSet
  */
 export function defineConsumer(options: ConsumerOptions): Consumer
 export function defineConsumer(options: ConsumerOptions | ConsumerSetOptions): Consumer | ConsumerSet {
-  assertObject('define consumer', 'options', options)
   assertNoConsumer(options as object)
+  assertObject('define consumer', 'options', options)
   const set = options.stream
   return isStreamSet(set)
     ? set.consumers(options as ConsumerSetOptions, defineOne)
@@ -134,8 +134,8 @@ export function defineConsumer(options: ConsumerOptions | ConsumerSetOptions): C
 }
 
 /** @throws {TypeError} What was defined already, or was spread into options; of a set, its first one. */
-function assertNoConsumer(options: Partial<Consumer> & { readonly 0?: Partial<Consumer> }): void {
-  if (options.routeBounds ?? options[0]?.routeBounds)
+function assertNoConsumer(options: (Partial<Consumer> & { readonly 0?: Partial<Consumer> }) | undefined | null): void {
+  if (options?.routeBounds ?? options?.[0]?.routeBounds)
     throw wrongUseError(
       'define consumer',
       "options must be a consumer's options, got a consumer; change its options where it is defined",

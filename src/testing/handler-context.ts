@@ -11,8 +11,10 @@ import { findTestEffects, keepTestEffects } from '../effects/test-effects.ts'
  * `entryId` the `idempotencyKey` is theirs. What the handler asks for with `effects(context)`, `effectsOf` shows.
  *
  * @param members What the test is about, such as `{ deliveryCount: 3 }`.
+ * @throws {TypeError} No object.
  */
 export function createHandlerContext(members: Partial<HandlerContext> = {}): HandlerContext {
+  assertObject('create handler context', 'members', members)
   const { entryId = '1-0', deliveryCount = 1 } = members
   const shared = surroundings(members, deliveryCount)
   const idempotencyKey = `${shared.group}:${shared.stream}:${entryId}`
@@ -34,6 +36,7 @@ export function createHandlerContext(members: Partial<HandlerContext> = {}): Han
 export function createBatchContext(events: readonly BatchEvent[], members: Partial<BatchContext> = {}): BatchContext {
   const action = 'create batch context'
   if (!Array.isArray(events)) throw wrongUseError(action, 'events must be the array that the handler is called with')
+  assertObject(action, 'members', members)
   for (const [n, event] of (events as readonly BatchEvent[]).entries()) {
     assertObject(action, `events[${n}]`, event)
     assertText(action, `events[${n}].entryId`, event.entryId)
