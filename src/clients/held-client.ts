@@ -27,7 +27,6 @@ export interface HeldClient {
 }
 
 const ACTION = 'connect with ioredis'
-const CLOSED = 'Cannot use Redis: the connection was closed by close(); make another one'
 const SHARED =
   "mode 'listen' waits on a connection of its own, and the factory gave the client that is used already; it must make a " +
   'new one each time, as in connectIoredis(() => new Redis(url))'
@@ -76,13 +75,13 @@ export class ClientHolder {
    * A client that takes commands.
    *
    * @throws {TypeError} An option of the factory's client is refused.
-   * @throws {RedisConnectionError} It was closed, or the factory failed, or gave a client that was given up before.
+   * @throws {RedisConnectionError} The factory failed, or gave a client that was given up before.
    */
   async take(): Promise<HeldClient> {
     if (this.#wrong) throw this.#wrong
     const held = this.held()
     if (held) return held
-    if (this.#isClosed) throw new RedisConnectionError(CLOSED)
+    this.#isClosed = false
     this.#making ??= this.#make()
     return this.#making
   }
@@ -109,7 +108,7 @@ export class ClientHolder {
     if (held.state === 'gone' && (this.#isOwn || this.#held)) this.#destroyLeft()
   }
 
-  /** For good: who still has it is refused, and opens nothing that keeps the process alive. */
+  /** What is asked for afterwards opens another one: a function that closes at each end goes on when it is warm. */
   close(): void {
     this.#isClosed = true
     this.#making = undefined

@@ -84,7 +84,7 @@ export interface Connection {
   readonly undone?: MeasureUndone
   /** @throws {TypeError} A policy of the consumer needs what is not there. Left out: all is there, or the server refuses it. */
   assertServes?(action: string, consumer: GroupAddress): void
-  /** Lets go of the sockets, for good: what is asked of the connection afterwards is refused. One in memory stays as it is. */
+  /** Lets go of the sockets. Over TCP the next command opens others; over REST it is refused. One in memory stays as it is. */
   close(): Promise<void>
 }
 
