@@ -146,6 +146,7 @@ const JANITOR_SCRIPTS = [trimDoneScript, releaseJanitorScript, readBytesScript]
 /** What scripts are made of. */
 const PARTS = [
   'aside.ts',
+  'delayed-body.ts',
   'delayed-counts.ts',
   'delayed-insert.ts',
   'delayed-pages.ts',
