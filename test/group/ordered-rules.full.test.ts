@@ -200,8 +200,8 @@ describe.each<[string, () => Promise<World>]>(Object.entries(WORLDS))('a lane, %
 })
 
 // memory has no words for it
-describe('a lane with what was redriven', () => {
-  it('gives way to it once its claimer has died', async () => {
+describe('a lane on Redis', () => {
+  it('gives way to what was redriven once its claimer has died', async () => {
     const { group, slot, entries, ids, redrive } = await begin(WORLDS.Redis, 2)
     await group.settle(slot, [
       settled(entries[0] as HeldEntry, { kind: 'ack' }),
@@ -221,7 +221,7 @@ describe('a lane with what was redriven', () => {
     expect(idsOf((await group.claims.settleAndTake(other?.slot as Slot, [], TAKING)).started)).toEqual([ids[0]])
   })
 
-  it('has it go before all that is undone', async () => {
+  it('has what was redriven go before all that is undone', async () => {
     const { group, slot, entries, take, ids, redrive } = await begin(WORLDS.Redis, 3)
     const [one, two, three] = entries as readonly HeldEntry[] as [HeldEntry, HeldEntry, HeldEntry]
     await group.settle(slot, [settled(one, { kind: 'ack' }), settled(two, retry), settled(three, behind)])
