@@ -580,7 +580,12 @@ describe('a type', () => {
     onTestFinished(() => void vi.stubEnv('AWS_ENDPOINT_URL_LAMBDA', 'http://127.0.0.1:1'))
     const ask = (input: object) => jobs.api({ action: 'submit', type: 'Shout', input }) as Promise<string>
     await expect(ask({ text: 'a' })).rejects.toThrow('No jobs are of type "Shout"')
-    const running = jobs.poll(jobs.work, { redis: jobs.redis, remainingMs: 65_000, signal: stop.signal })
+    const running = jobs.poll(jobs.work, {
+      redis: jobs.redis,
+      mode: 'listen',
+      remainingMs: 65_000,
+      signal: stop.signal,
+    })
     const input = { functionName: 'shout', retryAfterMs: 1, maxDeliveries: 2 }
     await jobs.api({ action: 'configure', type: 'Shout', input })
     const [first, again, never] = [await ask({ text: 'a' }), await ask({ text: 'b', fail: 1 }), await ask({ fail: 9 })]
